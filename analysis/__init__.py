@@ -1,0 +1,1 @@
+"""F2: judge. Text in, judgement out; only job.py touches the database."""

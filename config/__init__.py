@@ -1,0 +1,1 @@
+"""F0: everything an operator may change. Imports nothing of ours."""

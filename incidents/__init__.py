@@ -1,0 +1,1 @@
+"""F1: the incident database. The only folder that speaks SQL."""

@@ -1,0 +1,411 @@
+"""Tables of the incident database: what was posted, how it was judged, what was done about it.
+
+`incident_event` is the truth; `incident`, `deadline`, `timer` and the counters are caches of a fold over it
+and can be rebuilt. Times are stored as UTC; every datetime that leaves this module is aware.
+No table is keyed by a person who posts: an author is an HMAC pseudonym whose key lies outside the database.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+JsonDict = dict[str, Any]
+#: JSONB on PostgreSQL, text JSON on SQLite.
+Json = JSON().with_variant(JSONB(), "postgresql")
+#: SQLite only gives automatic row numbers to INTEGER primary keys.
+BigId = BigInteger().with_variant(Integer, "sqlite")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime, stored as UTC; naive values are refused at the border."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"naive datetime {value!r}: pass an aware datetime")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Common base of all tables."""
+
+    type_annotation_map = {datetime: UtcDateTime, JsonDict: Json}  # noqa: RUF012 (SQLAlchemy's own protocol)
+
+
+class Post(Base):
+    """One public post after redaction. `id` grows with the time of saving, so newest-first is a row-id scan."""
+
+    __tablename__ = "post"
+    __table_args__ = (
+        UniqueConstraint("source_id", "external_id", name="uq_post_source_external"),
+        Index("ix_post_published", "published_at"),
+        Index("ix_post_unjudged", "id", postgresql_where=text("judged_at IS NULL"), sqlite_where=text("judged_at IS NULL")),
+        Index("ix_post_url", "url"),
+        Index("ix_post_content", "content_sha256"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    source_id: Mapped[str] = mapped_column(String(80))
+    #: the source's own key of the post (guid, thread id, work-order number), else a hash of link and text
+    external_id: Mapped[str] = mapped_column(String(200))
+    url: Mapped[str] = mapped_column(Text, default="")
+    title: Mapped[str] = mapped_column(Text, default="")
+    text: Mapped[str] = mapped_column(Text)
+    published_at: Mapped[datetime]
+    #: True when the source gave no usable time and the fetch time stands in
+    published_estimated: Mapped[bool] = mapped_column(Boolean, default=False)
+    fetched_at: Mapped[datetime]
+    judged_at: Mapped[datetime | None]
+    #: HMAC pseudonym; None when the source names no author
+    author_key: Mapped[str | None] = mapped_column(String(64))
+    place_hint: Mapped[str] = mapped_column(Text, default="")
+    #: likes, comments, reposts as last seen
+    engagement: Mapped[JsonDict] = mapped_column(default=dict)
+    content_sha256: Mapped[str] = mapped_column(String(64))
+    #: which extractor, charset, redactions counted; nothing personal
+    provenance: Mapped[JsonDict] = mapped_column(default=dict)
+    unavailable_at: Mapped[datetime | None]
+
+
+class Quarantine(Base):
+    """An input row that could not be taken, kept with its reason until somebody retries or discards it."""
+
+    __tablename__ = "quarantine"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    origin: Mapped[str] = mapped_column(Text)  # file name or source id
+    row: Mapped[int | None] = mapped_column(Integer)  # 1-based row in the file, header included
+    field: Mapped[str] = mapped_column(String(120), default="")
+    reason: Mapped[str] = mapped_column(Text)
+    payload: Mapped[JsonDict] = mapped_column(default=dict)  # redacted
+    created_at: Mapped[datetime]
+    resolved_at: Mapped[datetime | None]
+
+
+class SourceState(Base):
+    """What we know about one source: how it did last time and where to go on."""
+
+    __tablename__ = "source_state"
+
+    source_id: Mapped[str] = mapped_column(String(80), primary_key=True)
+    state: Mapped[str] = mapped_column(String(20), default="new")
+    evidence: Mapped[str] = mapped_column(Text, default="")
+    last_fetch_at: Mapped[datetime | None]
+    last_ok_at: Mapped[datetime | None]
+    last_new_post_at: Mapped[datetime | None]
+    next_due_at: Mapped[datetime | None]
+    failures: Mapped[int] = mapped_column(Integer, default=0)
+    posts_total: Mapped[int] = mapped_column(Integer, default=0)
+    #: validators (ETag, Last-Modified) and watermark by URL; committed with the posts they cover
+    cursor: Mapped[JsonDict] = mapped_column(default=dict)
+
+
+class Judgement(Base):
+    """What the models said about one post, with score, threshold and model version."""
+
+    __tablename__ = "judgement"
+    __table_args__ = (Index("ix_judgement_domain", "domain"), Index("ix_judgement_near_copy", "near_copy_of"))
+
+    post_id: Mapped[int] = mapped_column(ForeignKey("post.id", ondelete="CASCADE"), primary_key=True)
+    domain: Mapped[str] = mapped_column(String(24))
+    domain_score: Mapped[float] = mapped_column(Float)
+    tone: Mapped[str] = mapped_column(String(8))  # neg | neu | pos
+    tone_score: Mapped[float] = mapped_column(Float)  # probability of "neg"
+    snownlp_score: Mapped[float] = mapped_column(Float)  # SnowNLP's own value, 0 negative .. 1 positive
+    signal: Mapped[bool] = mapped_column(Boolean)
+    signal_score: Mapped[float] = mapped_column(Float)
+    risk: Mapped[int] = mapped_column(Integer)  # 0..3
+    risk_score: Mapped[float] = mapped_column(Float)
+    abstain: Mapped[bool] = mapped_column(Boolean, default=False)
+    districts: Mapped[list[str]] = mapped_column(Json, default=list)
+    places: Mapped[list[JsonDict]] = mapped_column(Json, default=list)  # [{"kind","name","norm"}]
+    reasons: Mapped[JsonDict] = mapped_column(default=dict)  # words that moved each score, fired risk rule
+    near_copy_of: Mapped[int | None] = mapped_column(BigId)
+    model_version: Mapped[str] = mapped_column(String(80))
+    judged_at: Mapped[datetime]
+
+
+class Incident(Base):
+    """One concrete matter. Rows in state `watching` are clusters that have not emerged and have no event."""
+
+    __tablename__ = "incident"
+    __table_args__ = (Index("ix_incident_state", "state"), Index("ix_incident_detected", "detected_at"), Index("ix_incident_last_post", "last_post_at"))
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    #: "QS-2026-000017", given at detection; empty while watching
+    number: Mapped[str | None] = mapped_column(String(24), unique=True)
+    title: Mapped[str] = mapped_column(Text)
+    domain: Mapped[str] = mapped_column(String(24), default="none")
+    district: Mapped[str] = mapped_column(String(40), default="")
+    state: Mapped[str] = mapped_column(String(16), default="watching")
+    #: number of events folded into this row; commands carry it as expected_version
+    version: Mapped[int] = mapped_column(Integer, default=0)
+    epoch: Mapped[int] = mapped_column(Integer, default=0)
+    round: Mapped[int] = mapped_column(Integer, default=0)
+    #: 一般 general | 较大 serious | 重大 major | 特别重大 critical
+    level: Mapped[str] = mapped_column(String(12), default="general")
+    track: Mapped[str] = mapped_column(String(8), default="")  # fast | burst | manual
+    why: Mapped[JsonDict] = mapped_column(default=dict)  # arithmetic of the detection
+    department: Mapped[str] = mapped_column(String(60), default="")  # department id
+    officer: Mapped[str] = mapped_column(String(60), default="")
+    parent_id: Mapped[int | None] = mapped_column(BigId)
+    posts: Mapped[int] = mapped_column(Integer, default=0)
+    voices: Mapped[int] = mapped_column(Integer, default=0)  # distinct authors, near-copies folded
+    first_posted_at: Mapped[datetime]
+    last_post_at: Mapped[datetime]
+    detected_at: Mapped[datetime | None]
+    alerted_at: Mapped[datetime | None]
+    acknowledged_at: Mapped[datetime | None]
+    confirmed_at: Mapped[datetime | None]
+    assigned_at: Mapped[datetime | None]
+    responded_at: Mapped[datetime | None]
+    evaluated_at: Mapped[datetime | None]
+    closed_at: Mapped[datetime | None]
+    #: clustering state (centroid terms, places); analysis owns the content
+    sketch: Mapped[JsonDict] = mapped_column(default=dict)
+
+
+class IncidentPost(Base):
+    """Which post belongs to which incident."""
+
+    __tablename__ = "incident_post"
+    __table_args__ = (Index("ix_incident_post_incident", "incident_id"),)
+
+    post_id: Mapped[int] = mapped_column(ForeignKey("post.id", ondelete="CASCADE"), primary_key=True)
+    incident_id: Mapped[int] = mapped_column(ForeignKey("incident.id"))
+    similarity: Mapped[float] = mapped_column(Float)
+    added_at: Mapped[datetime]
+
+
+class IncidentHour(Base):
+    """Posts and voices of one incident in one hour (UTC, truncated): the growth chart."""
+
+    __tablename__ = "incident_hour"
+
+    incident_id: Mapped[int] = mapped_column(ForeignKey("incident.id"), primary_key=True)
+    hour: Mapped[datetime] = mapped_column(primary_key=True)
+    posts: Mapped[int] = mapped_column(Integer, default=0)
+    voices: Mapped[int] = mapped_column(Integer, default=0)
+    negative: Mapped[int] = mapped_column(Integer, default=0)
+
+
+class IncidentEvent(Base):
+    """The append-only, hash-chained record of everything that happened. Triggers refuse UPDATE and DELETE.
+
+    `incident_id` is NULL for acts that concern no incident (log-in, refused command, export, heartbeat).
+    `hash` = HMAC-SHA256(audit key, previous hash + canonical JSON of the row).
+    """
+
+    __tablename__ = "incident_event"
+    __table_args__ = (
+        UniqueConstraint("incident_id", "version", name="uq_event_incident_version"),
+        Index("ix_event_incident", "incident_id", "seq"),
+        Index("ix_event_kind", "kind", "recorded_at"),
+    )
+
+    seq: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)  # 1, 2, 3 ... without gaps
+    incident_id: Mapped[int | None] = mapped_column(BigId)
+    version: Mapped[int | None] = mapped_column(Integer)  # 1-based position in the incident's own history
+    kind: Mapped[str] = mapped_column(String(40))
+    epoch: Mapped[int] = mapped_column(Integer, default=0)
+    round: Mapped[int] = mapped_column(Integer, default=0)
+    actor: Mapped[str] = mapped_column(String(80))
+    channel: Mapped[str] = mapped_column(String(20))  # system | console | slack | link | cli | api
+    occurred_at: Mapped[datetime]
+    recorded_at: Mapped[datetime]
+    payload: Mapped[JsonDict] = mapped_column(default=dict)
+    idempotency_key: Mapped[str | None] = mapped_column(String(120), unique=True)
+    prev_hash: Mapped[str] = mapped_column(String(64))
+    hash: Mapped[str] = mapped_column(String(64))
+
+
+class Deadline(Base):
+    """One running or finished clock of one incident."""
+
+    __tablename__ = "deadline"
+    __table_args__ = (
+        UniqueConstraint("incident_id", "rule_id", "round", name="uq_deadline"),
+        Index("ix_deadline_open", "due_at", postgresql_where=text("state = 'open'"), sqlite_where=text("state = 'open'")),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    incident_id: Mapped[int] = mapped_column(ForeignKey("incident.id"))
+    rule_id: Mapped[str] = mapped_column(String(20))
+    round: Mapped[int] = mapped_column(Integer, default=1)
+    #: which event stops it: responded | published | acknowledged ...
+    stops_on: Mapped[str] = mapped_column(String(24))
+    started_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    provisional: Mapped[bool] = mapped_column(Boolean, default=False)
+    calendar_version: Mapped[str] = mapped_column(String(60), default="")
+    trace: Mapped[list[str]] = mapped_column(Json, default=list)
+    state: Mapped[str] = mapped_column(String(12), default="open")  # open | met | missed | cancelled
+    closed_at: Mapped[datetime | None]
+    #: when our tick noticed that it had passed (the true time is due_at)
+    overdue_noticed_at: Mapped[datetime | None]
+
+
+class Timer(Base):
+    """A thing to do at a time: next rung of the ladder, reminder. One row each, done once."""
+
+    __tablename__ = "timer"
+    __table_args__ = (
+        UniqueConstraint("incident_id", "kind", "epoch", "step", name="uq_timer"),
+        Index("ix_timer_open", "due_at", postgresql_where=text("done_at IS NULL"), sqlite_where=text("done_at IS NULL")),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    incident_id: Mapped[int] = mapped_column(ForeignKey("incident.id"))
+    kind: Mapped[str] = mapped_column(String(24))  # ladder | remind | yellow | red ...
+    epoch: Mapped[int] = mapped_column(Integer)
+    step: Mapped[int] = mapped_column(Integer)
+    due_at: Mapped[datetime]
+    done_at: Mapped[datetime | None]
+    result: Mapped[str] = mapped_column(String(24), default="")  # fired | superseded
+    payload: Mapped[JsonDict] = mapped_column(default=dict)
+
+
+class Outbox(Base):
+    """One message to one recipient through one channel. id = uuid5(incident, epoch, step, recipient, channel)."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        Index("ix_outbox_todo", "not_before", postgresql_where=text("state IN ('pending','sending')"), sqlite_where=text("state IN ('pending','sending')")),
+        Index("ix_outbox_incident", "incident_id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    incident_id: Mapped[int | None] = mapped_column(BigId)
+    kind: Mapped[str] = mapped_column(String(24))  # page | update | reminder | report | heartbeat
+    epoch: Mapped[int] = mapped_column(Integer, default=0)
+    step: Mapped[int] = mapped_column(Integer, default=0)
+    recipient: Mapped[str] = mapped_column(String(120))
+    channel: Mapped[str] = mapped_column(String(20))  # slack | email | folder | webhook
+    priority: Mapped[int] = mapped_column(Integer, default=5)  # 0 first page .. 9 report
+    message: Mapped[JsonDict] = mapped_column(default=dict)  # subject, text, html, blocks, attachments' paths
+    state: Mapped[str] = mapped_column(String(12), default="pending")  # pending|sending|sent|refused|superseded
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    created_at: Mapped[datetime]
+    not_before: Mapped[datetime]
+    lease_until: Mapped[datetime | None]
+    sent_at: Mapped[datetime | None]
+    provider_ref: Mapped[str] = mapped_column(String(200), default="")
+    error: Mapped[str] = mapped_column(Text, default="")
+
+
+class OutboxAttempt(Base):
+    """One try to send one outbox row, and what the channel said."""
+
+    __tablename__ = "outbox_attempt"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    outbox_id: Mapped[str] = mapped_column(ForeignKey("outbox.id"), index=True)
+    attempt: Mapped[int] = mapped_column(Integer)
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    result: Mapped[str] = mapped_column(String(12), default="")  # sent | retry | refused | unknown
+    detail: Mapped[str] = mapped_column(Text, default="")
+
+
+class ReportRun(Base):
+    """One report for one period: what was computed, when, and its revision."""
+
+    __tablename__ = "report_run"
+    __table_args__ = (UniqueConstraint("report", "period", "revision", name="uq_report_run"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    report: Mapped[str] = mapped_column(String(24))  # weekly
+    period: Mapped[str] = mapped_column(String(16))  # 2026-W47
+    revision: Mapped[int] = mapped_column(Integer, default=1)
+    created_at: Mapped[datetime]
+    sent_at: Mapped[datetime | None]
+    digest: Mapped[str] = mapped_column(String(64))
+    model: Mapped[JsonDict] = mapped_column(default=dict)
+
+
+class Heartbeat(Base):
+    """When each moving part was last well, and how far a reader of events has come."""
+
+    __tablename__ = "heartbeat"
+
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    ok_at: Mapped[datetime]
+    value: Mapped[JsonDict] = mapped_column(default=dict)
+
+
+class Account(Base):
+    """A person who works with the console (never a person who posts)."""
+
+    __tablename__ = "account"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    login: Mapped[str] = mapped_column(String(60), unique=True)
+    display_name: Mapped[str] = mapped_column(String(80))
+    role: Mapped[str] = mapped_column(String(20))
+    department: Mapped[str] = mapped_column(String(60), default="")
+    password_hash: Mapped[str] = mapped_column(Text)
+    must_change: Mapped[bool] = mapped_column(Boolean, default=False)
+    failures: Mapped[int] = mapped_column(Integer, default=0)
+    locked_until: Mapped[datetime | None]
+    disabled: Mapped[bool] = mapped_column(Boolean, default=False)
+    created_at: Mapped[datetime]
+
+
+class LoginSession(Base):
+    """A console session. Only the hash of the cookie's value is stored."""
+
+    __tablename__ = "login_session"
+
+    token_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"))
+    csrf: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+
+class Meta(Base):
+    """Single facts about the database: engine version, salt of pseudonyms' key id."""
+
+    __tablename__ = "meta"
+
+    key: Mapped[str] = mapped_column(String(40), primary_key=True)
+    value: Mapped[str] = mapped_column(Text)
+
+
+class PostSearch(Base):
+    """Search index on PostgreSQL: the post's bigrams as text[] with a GIN index. SQLite uses FTS5 `post_fts`."""
+
+    __tablename__ = "post_search"
+
+    post_id: Mapped[int] = mapped_column(ForeignKey("post.id", ondelete="CASCADE"), primary_key=True)
+    grams: Mapped[list[str]] = mapped_column(Json, default=list)

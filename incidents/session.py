@@ -1,0 +1,65 @@
+"""Engine and transactions, built from a URL and never at import."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import Session, sessionmaker
+
+
+class Database:
+    """One database. `transaction()` writes, `reading()` only reads; both close what they opened."""
+
+    def __init__(self, url: str, *, busy_timeout_s: float = 10.0) -> None:
+        self.url = url
+        parsed = make_url(url)
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        options: dict[str, Any] = {}
+        if self.is_sqlite:
+            if parsed.database not in (None, "", ":memory:"):
+                Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+            options["connect_args"] = {"timeout": busy_timeout_s, "check_same_thread": False}
+        self.engine: Engine = create_engine(url, **options)
+        if self.is_sqlite:
+            _prepare_sqlite(self.engine, busy_timeout_s)
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """A write transaction: committed at the end, rolled back on any error."""
+        with self._sessions() as session, session.begin():
+            if self.is_sqlite:
+                # BEGIN IMMEDIATE: a reader that turns writer would get SQLITE_BUSY without waiting
+                session.execute(text("BEGIN IMMEDIATE"))
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A consistent read; nothing is written."""
+        with self._sessions() as session:
+            if self.is_sqlite:
+                session.execute(text("BEGIN"))
+            yield session
+            session.rollback()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+def _prepare_sqlite(engine: Engine, busy_timeout_s: float) -> None:
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")  # events and outbox survive a power cut
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute(f"PRAGMA busy_timeout={int(busy_timeout_s * 1000)}")
+        cursor.execute("PRAGMA cache_size=-32000")
+        cursor.close()

@@ -1,0 +1,1 @@
+"""F3: weekly report. Queries to numbers to document."""

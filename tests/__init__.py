@@ -1,0 +1,1 @@
+"""Tests. Fakes ship with the code, only loopback may be reached, time is passed in."""
