@@ -242,7 +242,8 @@ class IncidentEvent(Base):
     channel: Mapped[str] = mapped_column(String(20))  # system | console | slack | link | cli | api
     occurred_at: Mapped[datetime]
     recorded_at: Mapped[datetime]
-    payload: Mapped[JsonDict] = mapped_column(default=dict)
+    #: plain JSON, not JSONB: what was signed must come back digit by digit
+    payload: Mapped[JsonDict] = mapped_column(JSON(), default=dict)
     idempotency_key: Mapped[str | None] = mapped_column(String(120), unique=True)
     prev_hash: Mapped[str] = mapped_column(String(64))
     hash: Mapped[str] = mapped_column(String(64))

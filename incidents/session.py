@@ -11,12 +11,17 @@ from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, sessionmaker
 
+#: other rooms annotate with this name, so that the ORM is imported in this folder only
+__all__ = ["Database", "Session"]
+
 
 class Database:
     """One database. `transaction()` writes, `reading()` only reads; both close what they opened."""
 
-    def __init__(self, url: str, *, busy_timeout_s: float = 10.0) -> None:
+    def __init__(self, url: str, *, audit_key: bytes, busy_timeout_s: float = 10.0) -> None:
         self.url = url
+        #: signs the chain of events; sessions carry it as session.info["audit_key"]
+        self.audit_key = audit_key
         parsed = make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         options: dict[str, Any] = {}
@@ -27,7 +32,7 @@ class Database:
         self.engine: Engine = create_engine(url, **options)
         if self.is_sqlite:
             _prepare_sqlite(self.engine, busy_timeout_s)
-        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False, info={"audit_key": audit_key})
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:

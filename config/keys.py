@@ -1,0 +1,56 @@
+"""Secret keys of one installation, all derived from one file that never enters the database."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from config.settings import ConfigError
+
+
+@dataclass(frozen=True)
+class Keys:
+    """One key for each purpose, 32 bytes each."""
+
+    pseudonym: bytes = field(repr=False)  # HMAC of authors
+    audit: bytes = field(repr=False)  # chain of events
+    links: bytes = field(repr=False)  # signed acknowledgement links
+    sessions: bytes = field(repr=False)  # CSRF tokens and cookies
+
+    @classmethod
+    def derive(cls, secret: bytes) -> Keys:
+        """Derive all keys from one secret of at least 32 bytes."""
+        if len(secret) < 32:
+            raise ConfigError([f"the secret has {len(secret)} bytes; at least 32 are needed"])
+        return cls(*(hmac.digest(secret, f"quansheng/{use}/1".encode(), hashlib.sha256) for use in ("pseudonym", "audit", "links", "sessions")))
+
+
+def load_keys(data_path: Path) -> Keys:
+    """Read `secret.key` in the data folder; make it once, readable by its owner only.
+
+    Losing this file breaks old links, pseudonyms and the proof of the event chain: back it up apart from the database.
+    """
+    file = data_path / "secret.key"
+    data_path.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        pass
+    else:
+        # whole content in one write, then fsync: a crash must not leave half a key
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(secrets.token_hex(32).encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+    text = file.read_text().strip()
+    try:
+        secret = bytes.fromhex(text)
+    except ValueError as exc:
+        raise ConfigError([f"{file}: not a key (hexadecimal digits expected); restore it from your backup"]) from exc
+    if len(secret) < 32:
+        raise ConfigError([f"{file}: {len(secret)} bytes; 32 expected; restore it from your backup, or delete it if it never was in use"])
+    return Keys.derive(secret)

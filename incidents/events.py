@@ -1,0 +1,166 @@
+"""The append-only, hash-chained record. Every change of an incident and every act of a person is one row here.
+
+hash(n) = HMAC-SHA256(audit key, hash(n-1) + canonical JSON of row n). Rows are numbered 1, 2, 3 ... without
+gaps, so a deleted, changed, inserted or moved row is found by `verify`; a cut tail is found by comparing with
+a head that was noted elsewhere (the weekly report prints it).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from incidents.models import IncidentEvent, Meta
+
+GENESIS = "0" * 64
+
+
+@dataclass(frozen=True)
+class Head:
+    """The end of the chain: number and hash of the last event."""
+
+    seq: int
+    hash: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Result of checking the chain. `broken_at` is the first wrong number, with the reason in words."""
+
+    ok: bool
+    events: int
+    head: Head
+    broken_at: int | None = None
+    reason: str = ""
+
+
+def canonical(event: IncidentEvent) -> bytes:
+    """The signed form of one row: every column but the hashes, keys sorted, UTC times."""
+    return json.dumps(
+        {
+            "seq": event.seq,
+            "incident_id": event.incident_id,
+            "version": event.version,
+            "kind": event.kind,
+            "epoch": event.epoch,
+            "round": event.round,
+            "actor": event.actor,
+            "channel": event.channel,
+            "occurred_at": event.occurred_at.astimezone(UTC).isoformat(),
+            "recorded_at": event.recorded_at.astimezone(UTC).isoformat(),
+            "payload": event.payload,
+            "idempotency_key": event.idempotency_key,
+        },
+        ensure_ascii=False,
+        sort_keys=True,
+        separators=(",", ":"),
+    ).encode()
+
+
+def chain_hash(key: bytes, previous: str, event: IncidentEvent) -> str:
+    """The hash that ties `event` to everything before it."""
+    return hmac.new(key, previous.encode() + canonical(event), hashlib.sha256).hexdigest()
+
+
+def head(session: Session) -> Head:
+    """Number and hash of the last event; (0, zeros) in an empty database."""
+    row = session.execute(select(IncidentEvent.seq, IncidentEvent.hash).order_by(IncidentEvent.seq.desc()).limit(1)).first()
+    return Head(row.seq, row.hash) if row else Head(0, GENESIS)
+
+
+def lock_chain(session: Session) -> None:
+    """One writer at the end of the chain. On SQLite BEGIN IMMEDIATE has done that already."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(Meta.key).where(Meta.key == "chain").with_for_update())
+
+
+def append(
+    session: Session,
+    key: bytes,
+    *,
+    kind: str,
+    actor: str,
+    channel: str,
+    now: datetime,
+    payload: dict[str, Any] | None = None,
+    incident_id: int | None = None,
+    version: int | None = None,
+    epoch: int = 0,
+    round: int = 0,
+    occurred_at: datetime | None = None,
+    idempotency_key: str | None = None,
+) -> IncidentEvent:
+    """Add one event at the end of the chain, inside the caller's transaction.
+
+    `recorded_at` never falls: when the machine's clock was set back, the last event's time is used.
+    """
+    lock_chain(session)
+    last = session.execute(select(IncidentEvent).order_by(IncidentEvent.seq.desc()).limit(1)).scalar_one_or_none()
+    recorded = max(now, last.recorded_at) if last else now
+    occurred = min(occurred_at or now, recorded)
+    event = IncidentEvent(
+        seq=(last.seq if last else 0) + 1,
+        incident_id=incident_id,
+        version=version,
+        kind=kind,
+        epoch=epoch,
+        round=round,
+        actor=actor,
+        channel=channel,
+        occurred_at=occurred,
+        recorded_at=recorded,
+        # through JSON once, so that what is signed equals what a reader gets back
+        payload=json.loads(json.dumps(payload or {}, ensure_ascii=False)),
+        idempotency_key=idempotency_key,
+    )
+    event.prev_hash = last.hash if last else GENESIS
+    event.hash = chain_hash(key, event.prev_hash, event)
+    session.add(event)
+    session.flush()
+    return event
+
+
+def events_after(session: Session, seq: int, limit: int = 1000) -> list[IncidentEvent]:
+    """Events with a number above `seq`, oldest first: how a reader follows the record."""
+    return list(session.scalars(select(IncidentEvent).where(IncidentEvent.seq > seq).order_by(IncidentEvent.seq).limit(limit)))
+
+
+def count(session: Session) -> int:
+    """How many events there are."""
+    return session.scalar(select(func.count()).select_from(IncidentEvent)) or 0
+
+
+def all_events(session: Session, batch: int = 2000) -> Iterator[IncidentEvent]:
+    """Every event, oldest first, read in batches."""
+    seq = 0
+    while rows := events_after(session, seq, batch):
+        yield from rows
+        seq = rows[-1].seq
+        session.expunge_all()
+
+
+def verify(session: Session, key: bytes, *, known_head: Head | None = None) -> Verdict:
+    """Walk the whole chain. With `known_head` (from a report or printout) a cut tail is found too."""
+    previous, expected, seen_head = GENESIS, 1, False
+    for event in all_events(session):
+        at = Head(expected - 1, previous)
+        if event.seq != expected:
+            return Verdict(False, expected - 1, at, expected, f"event {expected} is missing")
+        if event.prev_hash != previous:
+            return Verdict(False, expected - 1, at, expected, f"event {expected} does not follow event {expected - 1}")
+        if not hmac.compare_digest(event.hash, chain_hash(key, previous, event)):
+            return Verdict(False, expected - 1, at, expected, f"event {expected} was changed after it was written, or the key is another one")
+        previous, expected = event.hash, expected + 1
+        seen_head = seen_head or (known_head is not None and Head(event.seq, event.hash) == known_head)
+    end = Head(expected - 1, previous)
+    if known_head is not None and known_head.seq > 0 and not seen_head:
+        return Verdict(False, end.seq, end, known_head.seq, f"the noted head {known_head.seq} is not in this chain: events were cut off or rewritten")
+    return Verdict(True, end.seq, end)

@@ -1,0 +1,290 @@
+"""The only way to change an incident: one command, checked and recorded in the caller's transaction.
+
+`handle` folds the incident's events, asks `decide`, appends the events and refreshes the cached row.
+`handle_or_refuse` is the same in a transaction of its own, for console, links and Slack: a refusal
+leaves nothing but an audit row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from incidents import events
+from incidents.models import Incident, IncidentEvent, Meta
+from incidents.session import Database
+from incidents.states import (
+    Command,
+    Detect,
+    Fact,
+    Merge,
+    Refused,
+    Situation,
+    State,
+    Unmerge,
+    decide,
+    evolve,
+)
+
+#: numbers carry the year in which people here read times
+_NUMBER_ZONE = ZoneInfo("Asia/Shanghai")
+#: instants of the chain that the incident row caches
+INSTANTS = (
+    "detected_at",
+    "alerted_at",
+    "acknowledged_at",
+    "confirmed_at",
+    "assigned_at",
+    "responded_at",
+    "evaluated_at",
+    "closed_at",
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command did. `repeated` means that the same command had been carried out before."""
+
+    incident_id: int
+    number: str
+    version: int
+    state: State
+    kinds: tuple[str, ...]
+    repeated: bool = False
+
+
+def fold(history: Iterable[IncidentEvent]) -> Situation:
+    """The situation after `history` (the events of one incident, oldest first)."""
+    now = Situation()
+    for event in history:
+        now = evolve(now, Fact(event.kind, event.payload, event.epoch, event.round), event.occurred_at)
+    return now
+
+
+def history_of(session: Session, incident_id: int) -> list[IncidentEvent]:
+    """All events of one incident, oldest first."""
+    return list(session.scalars(select(IncidentEvent).where(IncidentEvent.incident_id == incident_id).order_by(IncidentEvent.version)))
+
+
+def situation_of(session: Session, incident_id: int) -> Situation:
+    """The fold of one incident's events."""
+    return fold(history_of(session, incident_id))
+
+
+def _load(session: Session, incident_id: int) -> Incident:
+    row = session.execute(select(Incident).where(Incident.id == incident_id).with_for_update()).scalar_one_or_none()
+    if row is None:
+        raise Refused("没有这个事件。", f"there is no incident {incident_id}")
+    return row
+
+
+def _relevant(situation: Situation) -> tuple[object, ...]:
+    """What a person decides on. Pages sent meanwhile do not make a form stale."""
+    return (situation.state, situation.epoch, situation.round, situation.level, situation.department, situation.parent_id)
+
+
+def _check_merge(session: Session, incident: Incident, command: Merge) -> None:
+    parent = session.get(Incident, command.parent_id)
+    if parent is None:
+        raise Refused("没有要并入的事件。", f"there is no incident {command.parent_id} to merge into")
+    if parent.state in (State.WATCHING, State.MERGED, State.FALSE_ALARM):
+        raise Refused("不能并入该事件：它未发现、已并入或为误报。", f"incident {parent.number or parent.id} is {parent.state}: nothing can be merged into it")
+    if parent.id == incident.id:
+        raise Refused("事件不能并入自己。", "an incident cannot be merged into itself")
+    # no cycle is possible: a merged incident is never a parent, and a parent that is merged later
+    # keeps its children one level down, so follow the chain once more to be sure
+    seen = parent
+    while seen.parent_id is not None:
+        if seen.parent_id == incident.id:
+            raise Refused("两个事件不能互相并入。", "the two incidents would be merged into each other")
+        seen = session.get_one(Incident, seen.parent_id)
+
+
+def _next_number(session: Session, now: datetime) -> str:
+    year = now.astimezone(_NUMBER_ZONE).year
+    counter = session.get(Meta, f"number-{year}")
+    if counter is None:
+        counter = Meta(key=f"number-{year}", value="0")
+        session.add(counter)
+    counter.value = str(int(counter.value) + 1)
+    return f"QS-{year}-{int(counter.value):06d}"
+
+
+def _project(row: Incident, now: Situation) -> None:
+    """Refresh the cached columns from the fold."""
+    row.state, row.version, row.epoch, row.round = now.state, now.version, now.epoch, now.round
+    row.level, row.track, row.why = now.level, now.track, now.why
+    row.department, row.officer, row.parent_id = now.department, now.officer, now.parent_id
+    for name in INSTANTS:
+        setattr(row, name, now.times.get(name))
+
+
+def handle(
+    session: Session,
+    incident_id: int,
+    command: Command,
+    *,
+    actor: str,
+    channel: str,
+    now: datetime,
+    expected_version: int | None = None,
+    idempotency_key: str | None = None,
+) -> Outcome:
+    """Carry out one command inside the caller's transaction, or raise Refused and change nothing.
+
+    `expected_version`: the version the person saw; refused if the incident has since been moved by another.
+    `idempotency_key`: the same key again returns the first outcome (`repeated`) instead of acting twice.
+    """
+    events.lock_chain(session)
+    row = _load(session, incident_id)
+    history = history_of(session, incident_id)
+    situation = fold(history)
+    if idempotency_key is not None:
+        done = session.scalar(select(IncidentEvent).where(IncidentEvent.idempotency_key == idempotency_key))
+        if done is not None:
+            return Outcome(incident_id, row.number or "", situation.version, situation.state, (done.kind,), repeated=True)
+    if expected_version is not None and expected_version != situation.version:
+        seen = fold(history[:expected_version])
+        if expected_version > situation.version or _relevant(seen) != _relevant(situation):
+            raise Refused(
+                "事件刚被他人更新，您的操作未执行。请查看最新状态后再试。",
+                f"the incident was changed by somebody else (version {situation.version}, you saw {expected_version}); look at it again",
+            )
+    if isinstance(command, Merge):
+        _check_merge(session, row, command)
+    facts = decide(situation, command, now)
+    if isinstance(command, Detect) and row.number is None:
+        row.number = _next_number(session, now)
+    for index, fact in enumerate(facts):
+        situation = _append(session, row, situation, fact, actor=actor, channel=channel, now=now, idempotency_key=idempotency_key if index == 0 else None)
+    _project(row, situation)
+    if isinstance(command, Merge | Unmerge):
+        session.flush()
+    return Outcome(incident_id, row.number or "", situation.version, situation.state, tuple(fact.kind for fact in facts))
+
+
+def _append(
+    session: Session,
+    row: Incident,
+    situation: Situation,
+    fact: Fact,
+    *,
+    actor: str,
+    channel: str,
+    now: datetime,
+    occurred_at: datetime | None = None,
+    idempotency_key: str | None = None,
+) -> Situation:
+    event = events.append(
+        session,
+        session.info["audit_key"],
+        incident_id=row.id,
+        version=situation.version + 1,
+        kind=fact.kind,
+        epoch=fact.epoch,
+        round=fact.round,
+        actor=actor,
+        channel=channel,
+        now=now,
+        payload=fact.payload,
+        occurred_at=occurred_at,
+        idempotency_key=idempotency_key,
+    )
+    return evolve(situation, Fact(event.kind, event.payload, event.epoch, event.round), event.occurred_at)
+
+
+def record(
+    session: Session,
+    incident_id: int,
+    kind: str,
+    payload: dict[str, Any],
+    *,
+    now: datetime,
+    actor: str = "system",
+    channel: str = "system",
+    epoch: int | None = None,
+    occurred_at: datetime | None = None,
+    idempotency_key: str | None = None,
+) -> bool:
+    """Add an event that is no person's command: a page sent, a clock opened or run out.
+
+    Returns False when `idempotency_key` was used before: nothing is written then.
+    """
+    events.lock_chain(session)
+    row = _load(session, incident_id)
+    if idempotency_key is not None and session.scalar(select(IncidentEvent.seq).where(IncidentEvent.idempotency_key == idempotency_key)):
+        return False
+    situation = situation_of(session, incident_id)
+    # an event about an earlier epoch must not move the incident back into it
+    payload = payload if epoch is None else {**payload, "epoch": epoch}
+    fact = Fact(kind, payload, situation.epoch, situation.round)
+    _project(row, _append(session, row, situation, fact, actor=actor, channel=channel, now=now, occurred_at=occurred_at, idempotency_key=idempotency_key))
+    return True
+
+
+def record_act(session: Session, kind: str, payload: dict[str, Any], *, actor: str, channel: str, now: datetime, incident_id: int | None = None) -> None:
+    """Add an audit row that concerns no incident's history: log-in, view, export, refusal.
+
+    `incident_id` goes into the payload, so that looking at an incident does not change its version.
+    """
+    about = payload if incident_id is None else {**payload, "incident_id": incident_id}
+    events.append(session, session.info["audit_key"], kind=kind, actor=actor, channel=channel, now=now, payload=about)
+
+
+def handle_or_refuse(
+    db: Database,
+    incident_id: int,
+    command: Command,
+    *,
+    actor: str,
+    channel: str,
+    now: datetime,
+    expected_version: int | None = None,
+    idempotency_key: str | None = None,
+) -> Outcome:
+    """`handle` in a transaction of its own. A refusal is raised after an audit row `refused` was kept."""
+    try:
+        with db.transaction() as session:
+            return handle(
+                session,
+                incident_id,
+                command,
+                actor=actor,
+                channel=channel,
+                now=now,
+                expected_version=expected_version,
+                idempotency_key=idempotency_key,
+            )
+    except Refused as refusal:
+        with db.transaction() as session:
+            record_act(
+                session,
+                "refused",
+                {"command": type(command).__name__, "arguments": _plain(command), "reason": refusal.en},
+                actor=actor,
+                channel=channel,
+                now=now,
+                incident_id=incident_id,
+            )
+        raise
+
+
+def _plain(command: Command) -> dict[str, Any]:
+    return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in asdict(command).items()}
+
+
+def rebuild(session: Session) -> int:
+    """Recompute the cached columns of every incident from its events; returns how many rows differed."""
+    changed = 0
+    for row in session.scalars(select(Incident).where(Incident.version > 0)):
+        columns = ("state", "version", "epoch", "round", "level", "track", "why", "department", "officer", "parent_id", *INSTANTS)
+        before = [getattr(row, name) for name in columns]
+        _project(row, situation_of(session, row.id))
+        changed += before != [getattr(row, name) for name in columns]
+    return changed

@@ -1,0 +1,507 @@
+"""The life cycle as pure functions: `decide(state, command, now) -> events`, `evolve(state, event) -> state`.
+
+States: watching 关注 (a cluster that has not emerged; no event yet), detected 发现, confirmed 属实, assigned 交办,
+acknowledged 签收 (by the department), responded 已回应, evaluated 已评估, closed 办结, false_alarm 误报, merged 并入.
+A duty officer's acknowledgement of a page is not a state: it stops the ladder of its epoch and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class State(StrEnum):
+    """Stored states of an incident."""
+
+    WATCHING = "watching"
+    DETECTED = "detected"
+    CONFIRMED = "confirmed"
+    ASSIGNED = "assigned"
+    ACKNOWLEDGED = "acknowledged"
+    RESPONDED = "responded"
+    EVALUATED = "evaluated"
+    CLOSED = "closed"
+    FALSE_ALARM = "false_alarm"
+    MERGED = "merged"
+
+
+#: States in which something is still to be done.
+OPEN_STATES = (
+    State.DETECTED,
+    State.CONFIRMED,
+    State.ASSIGNED,
+    State.ACKNOWLEDGED,
+    State.RESPONDED,
+    State.EVALUATED,
+)
+#: Grades of an incident, ascending: 一般, 较大, 重大, 特别重大.
+LEVELS = ("general", "serious", "major", "critical")
+#: Typed reasons of a false alarm.
+FALSE_ALARM_REASONS = ("wrong_place", "not_now", "fiction_or_history", "advertisement", "duplicate_topic", "no_issue", "other")
+
+
+class Refused(Exception):
+    """A command that the present state does not allow. `zh` and `en` are the sentence for the person who tried."""
+
+    def __init__(self, zh: str, en: str) -> None:
+        super().__init__(en)
+        self.zh = zh
+        self.en = en
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What `decide` may look at: the fold of the incident's events."""
+
+    state: State = State.WATCHING
+    version: int = 0
+    epoch: int = 0
+    round: int = 0
+    level: str = "general"
+    department: str = ""
+    officer: str = ""
+    parent_id: int | None = None
+    track: str = ""
+    why: dict[str, Any] = field(default_factory=dict)
+    page_acknowledged_epoch: int = -1  # last epoch whose page a person acknowledged
+    before: State | None = None  # state to go back to on unmerge
+    reasons: tuple[str, ...] = ()
+    times: dict[str, datetime] = field(default_factory=dict)  # first instants: detected_at, confirmed_at ...
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One event before it is numbered and signed."""
+
+    kind: str
+    payload: dict[str, Any] = field(default_factory=dict)
+    epoch: int = 0
+    round: int = 0
+
+
+# --- commands --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Detect:
+    """Raise a watched cluster to an incident. `track` is fast, burst or manual; `why` is the arithmetic."""
+
+    track: str
+    why: dict[str, Any]
+    level: str = "general"
+
+
+@dataclass(frozen=True)
+class Acknowledge:
+    """A duty officer has seen the page of this epoch: stops its ladder, moves no legal clock."""
+
+    epoch: int
+    step: int = 0
+    on_behalf: bool = False  # 代签收: by somebody who was not paged
+
+
+@dataclass(frozen=True)
+class Confirm:
+    """研判属实: the matter is real."""
+
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class FalseAlarm:
+    """误报, with a typed reason."""
+
+    reason: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Merge:
+    """并入: this incident is part of another one."""
+
+    parent_id: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Unmerge:
+    """Take a merge back; the clocks run on from where they started."""
+
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Assign:
+    """交办 to a department; from assigned or acknowledged it is a 转办 and raises the epoch."""
+
+    department: str
+    officer: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class SignFor:
+    """签收 by the department."""
+
+    officer: str = ""
+
+
+@dataclass(frozen=True)
+class Return:
+    """退回: the department says that it is not responsible."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Respond:
+    """已回应: an official answer was published; `url` is its evidence."""
+
+    url: str
+    summary: str = ""
+    published_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """效果评估 by a person, 0 to 100."""
+
+    score: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Close:
+    """办结."""
+
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Reopen:
+    """Start a new round of a closed incident."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Restore:
+    """Take a false alarm back."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class SetLevel:
+    """Change the grade. Lowering it needs a reason."""
+
+    level: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Note:
+    """A remark; changes nothing."""
+
+    text: str
+
+
+Command = (
+    Detect
+    | Acknowledge
+    | Confirm
+    | FalseAlarm
+    | Merge
+    | Unmerge
+    | Assign
+    | SignFor
+    | Return
+    | Respond
+    | Evaluate
+    | Close
+    | Reopen
+    | Restore
+    | SetLevel
+    | Note
+)
+
+#: Which commands a state allows. `Note` is always allowed; `SetLevel` and `Acknowledge` in every open state.
+MOVES: dict[State, tuple[type, ...]] = {
+    State.WATCHING: (Detect,),
+    State.DETECTED: (Confirm, FalseAlarm, Merge),
+    State.CONFIRMED: (Assign, FalseAlarm, Merge),
+    State.ASSIGNED: (SignFor, Assign, Return, Respond, Merge),
+    State.ACKNOWLEDGED: (Respond, Assign, Return, FalseAlarm),
+    State.RESPONDED: (Evaluate, Respond),
+    State.EVALUATED: (Close, Respond),
+    State.CLOSED: (Reopen,),
+    State.FALSE_ALARM: (Restore,),
+    State.MERGED: (Unmerge,),
+}
+
+STATE_ZH = {
+    State.WATCHING: "关注",
+    State.DETECTED: "发现",
+    State.CONFIRMED: "属实",
+    State.ASSIGNED: "交办",
+    State.ACKNOWLEDGED: "签收",
+    State.RESPONDED: "已回应",
+    State.EVALUATED: "已评估",
+    State.CLOSED: "办结",
+    State.FALSE_ALARM: "误报",
+    State.MERGED: "并入",
+}
+
+
+def allowed(state: State) -> tuple[type, ...]:
+    """Commands that `state` accepts, in the order in which a person would look for them."""
+    extra: tuple[type, ...] = (Note,)
+    if state in OPEN_STATES:
+        extra = (Acknowledge, SetLevel, Note)
+    return MOVES[state] + extra
+
+
+def _require(condition: object, zh: str, en: str) -> None:
+    if not condition:
+        raise Refused(zh, en)
+
+
+def decide(now: Situation, command: Command, at: datetime) -> list[Fact]:
+    """The events that `command` causes, or Refused. Pure: looks at nothing but its arguments.
+
+    `at` is the time of the command; payloads carry it only where an earlier instant was claimed.
+    """
+    if type(command) not in allowed(now.state):
+        raise Refused(
+            f"事件现处“{STATE_ZH[now.state]}”状态，不能执行此操作。请刷新页面查看最新状态。",
+            f"the incident is in state '{now.state}': {type(command).__name__} is not possible; reload to see its present state",
+        )
+    return [_DECIDERS[type(command)](now, command, at)]
+
+
+def _fact(now: Situation, kind: str, payload: dict[str, Any], *, epoch: int = 0, round_: int = 0) -> Fact:
+    return Fact(kind, payload, now.epoch + epoch, now.round + round_)
+
+
+def _detect(now: Situation, command: Detect, at: datetime) -> Fact:
+    _require(command.level in LEVELS, f"未知等级“{command.level}”。", f"unknown level {command.level!r}; one of {', '.join(LEVELS)}")
+    _require(command.track in ("fast", "burst", "manual"), f"未知通道“{command.track}”。", f"unknown track {command.track!r}; fast, burst or manual")
+    return Fact("detected", {"track": command.track, "why": command.why, "level": command.level}, 1, 1)
+
+
+def _acknowledge(now: Situation, command: Acknowledge, at: datetime) -> Fact:
+    _require(
+        command.epoch == now.epoch,
+        "该提醒已过期：事件已转办或重新交办，请以最新提醒为准。",
+        f"this page belongs to epoch {command.epoch}, the incident is in epoch {now.epoch}: already reassigned",
+    )
+    first = now.page_acknowledged_epoch < now.epoch
+    return _fact(now, "page_acknowledged", {"step": command.step, "first": first, "on_behalf": command.on_behalf})
+
+
+def _confirm(now: Situation, command: Confirm, at: datetime) -> Fact:
+    return _fact(now, "confirmed", asdict(command))
+
+
+def _false_alarm(now: Situation, command: FalseAlarm, at: datetime) -> Fact:
+    _require(command.reason in FALSE_ALARM_REASONS, "请选择误报原因。", f"unknown reason {command.reason!r}; one of {', '.join(FALSE_ALARM_REASONS)}")
+    _require(
+        now.state != State.ACKNOWLEDGED or command.note.strip(),
+        "部门签收后判为误报，须写明理由。",
+        "after the department has signed for it, a false alarm needs a written reason",
+    )
+    return _fact(now, "false_alarm", asdict(command))
+
+
+def _merge(now: Situation, command: Merge, at: datetime) -> Fact:
+    return _fact(now, "merged", asdict(command))
+
+
+def _unmerge(now: Situation, command: Unmerge, at: datetime) -> Fact:
+    return _fact(now, "unmerged", asdict(command))
+
+
+def _assign(now: Situation, command: Assign, at: datetime) -> Fact:
+    _require(command.department.strip(), "请选择承办部门。", "name the department")
+    again = now.state in (State.ASSIGNED, State.ACKNOWLEDGED)
+    _require(
+        not again or command.reason.strip(),
+        "转办须写明理由。",
+        "a reassignment needs a reason",
+    )
+    return _fact(now, "assigned", {**asdict(command), "reassigned": again}, epoch=1)
+
+
+def _sign(now: Situation, command: SignFor, at: datetime) -> Fact:
+    return _fact(now, "signed", asdict(command))
+
+
+def _return(now: Situation, command: Return, at: datetime) -> Fact:
+    _require(command.reason.strip(), "退回须注明原因（热线办法：2个工作日内回退并注明原因）。", "a return needs a reason")
+    return _fact(now, "returned", asdict(command), epoch=1)
+
+
+def _respond(now: Situation, command: Respond, at: datetime) -> Fact:
+    _require(command.url.strip(), "请填写回应的链接或文号，作为凭证。", "give the link or document number of the answer as evidence")
+    published = command.published_at or at
+    _require(published <= at, "回应时间不能晚于现在。", "the time of the answer lies in the future")
+    payload = {"url": command.url.strip(), "summary": command.summary, "published_at": published.isoformat(), "again": "responded_at" in now.times}
+    return _fact(now, "responded", payload)
+
+
+def _evaluate(now: Situation, command: Evaluate, at: datetime) -> Fact:
+    _require(0 <= command.score <= 100, "评分应在0到100之间。", "the score must lie between 0 and 100")
+    return _fact(now, "evaluated", asdict(command))
+
+
+def _close(now: Situation, command: Close, at: datetime) -> Fact:
+    return _fact(now, "closed", asdict(command))
+
+
+def _reopen(now: Situation, command: Reopen, at: datetime) -> Fact:
+    _require(command.reason.strip(), "重开须写明理由。", "a reopening needs a reason")
+    return _fact(now, "reopened", asdict(command), epoch=1, round_=1)
+
+
+def _restore(now: Situation, command: Restore, at: datetime) -> Fact:
+    _require(command.reason.strip(), "恢复须写明理由。", "a restoration needs a reason")
+    return _fact(now, "restored", asdict(command), epoch=1)
+
+
+def _set_level(now: Situation, command: SetLevel, at: datetime) -> Fact:
+    _require(command.level in LEVELS, "未知等级。", f"unknown level {command.level!r}; one of {', '.join(LEVELS)}")
+    _require(command.level != now.level, "等级没有变化。", f"the level already is {now.level}")
+    lower = LEVELS.index(command.level) < LEVELS.index(now.level)
+    _require(not lower or command.reason.strip(), "降低等级须写明理由。", "lowering the level needs a reason")
+    return _fact(now, "level_set", {**asdict(command), "from": now.level, "lower": lower})
+
+
+def _note(now: Situation, command: Note, at: datetime) -> Fact:
+    _require(command.text.strip(), "备注为空。", "the note is empty")
+    return _fact(now, "note", asdict(command))
+
+
+_DECIDERS: dict[type, Callable[[Situation, Any, datetime], Fact]] = {
+    Detect: _detect,
+    Acknowledge: _acknowledge,
+    Confirm: _confirm,
+    FalseAlarm: _false_alarm,
+    Merge: _merge,
+    Unmerge: _unmerge,
+    Assign: _assign,
+    SignFor: _sign,
+    Return: _return,
+    Respond: _respond,
+    Evaluate: _evaluate,
+    Close: _close,
+    Reopen: _reopen,
+    Restore: _restore,
+    SetLevel: _set_level,
+    Note: _note,
+}
+
+
+# --- fold ------------------------------------------------------------------------------------------------------
+
+
+def evolve(was: Situation, fact: Fact, occurred_at: datetime) -> Situation:
+    """The situation after one event. Unknown kinds (pages, clocks, views) only count as history."""
+    now = replace(was, version=was.version + 1, epoch=fact.epoch, round=fact.round)
+    change = _EVOLVERS.get(fact.kind)
+    return change(now, fact, occurred_at) if change else now
+
+
+def _instant(now: Situation, name: str, at: datetime, *, again: bool = False) -> dict[str, datetime]:
+    """`now.times` with `name` set; the first instant stays unless `again` (a new round starts anew)."""
+    return now.times if name in now.times and not again else {**now.times, name: at}
+
+
+def _to(state: State, instant: str = "") -> Callable[[Situation, Fact, datetime], Situation]:
+    def change(now: Situation, fact: Fact, at: datetime) -> Situation:
+        return replace(now, state=state, times=_instant(now, instant, at) if instant else now.times)
+
+    return change
+
+
+def _detected(now: Situation, fact: Fact, at: datetime) -> Situation:
+    return replace(
+        now,
+        state=State.DETECTED,
+        track=fact.payload["track"],
+        why=fact.payload["why"],
+        level=fact.payload["level"],
+        times=_instant(now, "detected_at", at),
+    )
+
+
+def _page_acknowledged(now: Situation, fact: Fact, at: datetime) -> Situation:
+    return replace(now, page_acknowledged_epoch=max(fact.epoch, now.page_acknowledged_epoch), times=_instant(now, "acknowledged_at", at))
+
+
+def _assigned(now: Situation, fact: Fact, at: datetime) -> Situation:
+    return replace(
+        now,
+        state=State.ASSIGNED,
+        department=fact.payload["department"],
+        officer=fact.payload.get("officer", ""),
+        times=_instant(now, "assigned_at", at),
+    )
+
+
+def _signed(now: Situation, fact: Fact, at: datetime) -> Situation:
+    return replace(now, state=State.ACKNOWLEDGED, officer=fact.payload.get("officer") or now.officer)
+
+
+def _returned(now: Situation, fact: Fact, at: datetime) -> Situation:
+    return replace(now, state=State.CONFIRMED, department="", officer="")
+
+
+def _responded(now: Situation, fact: Fact, at: datetime) -> Situation:
+    published = datetime.fromisoformat(fact.payload["published_at"])
+    return replace(now, state=State.RESPONDED, times=_instant(now, "responded_at", published))
+
+
+def _merged(now: Situation, fact: Fact, at: datetime) -> Situation:
+    return replace(now, state=State.MERGED, parent_id=fact.payload["parent_id"], before=now.state)
+
+
+def _unmerged(now: Situation, fact: Fact, at: datetime) -> Situation:
+    return replace(now, state=now.before or State.DETECTED, parent_id=None, before=None)
+
+
+def _reopened(now: Situation, fact: Fact, at: datetime) -> Situation:
+    """A new round: its own answer, evaluation and closing; detection and confirmation stay as they were."""
+    kept = {name: when for name, when in now.times.items() if name in ("detected_at", "alerted_at", "acknowledged_at", "confirmed_at")}
+    return replace(now, state=State.CONFIRMED, department="", officer="", times=kept)
+
+
+def _level_set(now: Situation, fact: Fact, at: datetime) -> Situation:
+    return replace(now, level=fact.payload["level"])
+
+
+def _page_sent(now: Situation, fact: Fact, at: datetime) -> Situation:
+    return replace(now, times=_instant(now, "alerted_at", at))
+
+
+_EVOLVERS: dict[str, Callable[[Situation, Fact, datetime], Situation]] = {
+    "detected": _detected,
+    "page_acknowledged": _page_acknowledged,
+    "confirmed": _to(State.CONFIRMED, "confirmed_at"),
+    "false_alarm": _to(State.FALSE_ALARM),
+    "merged": _merged,
+    "unmerged": _unmerged,
+    "assigned": _assigned,
+    "signed": _signed,
+    "returned": _returned,
+    "responded": _responded,
+    "evaluated": _to(State.EVALUATED, "evaluated_at"),
+    "closed": _to(State.CLOSED, "closed_at"),
+    "reopened": _reopened,
+    "restored": _to(State.CONFIRMED, "confirmed_at"),
+    "level_set": _level_set,
+    "page_sent": _page_sent,
+}
