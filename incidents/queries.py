@@ -1,0 +1,324 @@
+"""Read-only questions about incidents, asked by console, alerts, reports and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from incidents.models import Deadline, Incident, IncidentEvent, IncidentHour, IncidentPost, Judgement, Post
+from incidents.states import OPEN_STATES, State
+
+
+@dataclass(frozen=True)
+class IncidentView:
+    """One incident as people see it. Counts include the incidents merged into it."""
+
+    id: int
+    number: str
+    title: str
+    domain: str
+    district: str
+    state: State
+    version: int
+    epoch: int
+    round: int
+    level: str
+    track: str
+    why: dict[str, Any]
+    department: str
+    officer: str
+    parent_id: int | None
+    posts: int
+    voices: int
+    first_posted_at: datetime
+    last_post_at: datetime
+    detected_at: datetime | None
+    alerted_at: datetime | None
+    acknowledged_at: datetime | None
+    confirmed_at: datetime | None
+    assigned_at: datetime | None
+    responded_at: datetime | None
+    evaluated_at: datetime | None
+    closed_at: datetime | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something is still to be done."""
+        return self.state in OPEN_STATES
+
+
+@dataclass(frozen=True)
+class PostView:
+    """One post of an incident with its judgement; `copies` are near-copies folded into it."""
+
+    id: int
+    source_id: str
+    external_id: str
+    url: str
+    title: str
+    text: str
+    published_at: datetime
+    fetched_at: datetime
+    tone: str
+    tone_score: float
+    risk: int
+    domain: str
+    districts: tuple[str, ...]
+    near_copy_of: int | None
+    unavailable_at: datetime | None
+    engagement: dict[str, Any]
+    copies: int = 0
+
+
+@dataclass(frozen=True)
+class EventView:
+    """One event of the record."""
+
+    seq: int
+    incident_id: int | None
+    version: int | None
+    kind: str
+    epoch: int
+    round: int
+    actor: str
+    channel: str
+    occurred_at: datetime
+    recorded_at: datetime
+    payload: dict[str, Any]
+    hash: str
+
+
+@dataclass(frozen=True)
+class HourView:
+    """Posts and voices in one hour."""
+
+    hour: datetime
+    posts: int
+    voices: int
+    negative: int
+
+
+def _view(row: Incident, posts: int | None = None, voices: int | None = None) -> IncidentView:
+    return IncidentView(
+        id=row.id,
+        number=row.number or "",
+        title=row.title,
+        domain=row.domain,
+        district=row.district,
+        state=State(row.state),
+        version=row.version,
+        epoch=row.epoch,
+        round=row.round,
+        level=row.level,
+        track=row.track,
+        why=row.why,
+        department=row.department,
+        officer=row.officer,
+        parent_id=row.parent_id,
+        posts=row.posts if posts is None else posts,
+        voices=row.voices if voices is None else voices,
+        first_posted_at=row.first_posted_at,
+        last_post_at=row.last_post_at,
+        detected_at=row.detected_at,
+        alerted_at=row.alerted_at,
+        acknowledged_at=row.acknowledged_at,
+        confirmed_at=row.confirmed_at,
+        assigned_at=row.assigned_at,
+        responded_at=row.responded_at,
+        evaluated_at=row.evaluated_at,
+        closed_at=row.closed_at,
+    )
+
+
+def family(session: Session, incident_id: int) -> list[int]:
+    """The incident and everything merged into it, directly or through another one."""
+    found, todo = [incident_id], [incident_id]
+    while todo:
+        children = list(session.scalars(select(Incident.id).where(Incident.parent_id.in_(todo))))
+        todo = [child for child in children if child not in found]
+        found += todo
+    return found
+
+
+def get_incident(session: Session, key: int | str) -> IncidentView | None:
+    """One incident by row id or by number ("QS-2026-000017"), or None."""
+    query = select(Incident).where(Incident.id == key if isinstance(key, int) else Incident.number == key)
+    row = session.scalar(query)
+    if row is None:
+        return None
+    members = family(session, row.id)
+    if len(members) == 1:
+        return _view(row)
+    totals = session.execute(select(func.sum(Incident.posts), func.sum(Incident.voices)).where(Incident.id.in_(members))).one()
+    return _view(row, int(totals[0]), int(totals[1]))
+
+
+def list_incidents(
+    session: Session,
+    *,
+    states: Sequence[str] = tuple(OPEN_STATES),
+    domain: str = "",
+    district: str = "",
+    department: str = "",
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: int = 200,
+    before_id: int | None = None,
+) -> list[IncidentView]:
+    """Incidents in these states, newest detection first. `since`/`until` bound the detection time."""
+    query = select(Incident).where(Incident.state.in_([str(state) for state in states]))
+    if domain:
+        query = query.where(Incident.domain == domain)
+    if district:
+        query = query.where(Incident.district == district)
+    if department:
+        query = query.where(Incident.department == department)
+    if since is not None:
+        query = query.where(Incident.detected_at >= since)
+    if until is not None:
+        query = query.where(Incident.detected_at < until)
+    if before_id is not None:
+        query = query.where(Incident.id < before_id)
+    return [_view(row) for row in session.scalars(query.order_by(Incident.detected_at.desc(), Incident.id.desc()).limit(limit))]
+
+
+def list_by_urgency(session: Session, *, limit: int = 200) -> list[tuple[IncidentView, datetime | None]]:
+    """Open incidents with the due time of their earliest open clock, the most urgent first; those without a clock last."""
+    due = select(Deadline.incident_id, func.min(Deadline.due_at).label("due_at")).where(Deadline.state == "open").group_by(Deadline.incident_id).subquery()
+    query = (
+        select(Incident, due.c.due_at)
+        .outerjoin(due, due.c.incident_id == Incident.id)
+        .where(Incident.state.in_([str(state) for state in OPEN_STATES]))
+        .order_by(due.c.due_at.is_(None), due.c.due_at, Incident.id)
+        .limit(limit)
+    )
+    return [(_view(row), when) for row, when in session.execute(query)]
+
+
+def count_by_state(session: Session) -> dict[str, int]:
+    """How many incidents are in each state (`watching` included)."""
+    return {state: count for state, count in session.execute(select(Incident.state, func.count()).group_by(Incident.state))}
+
+
+def events_of(session: Session, incident_id: int) -> list[EventView]:
+    """The history of one incident, oldest first."""
+    rows = session.scalars(select(IncidentEvent).where(IncidentEvent.incident_id == incident_id).order_by(IncidentEvent.seq))
+    return [_event(row) for row in rows]
+
+
+def latest_events(session: Session, limit: int = 100, kinds: Sequence[str] | None = None) -> list[EventView]:
+    """The newest events of all incidents, newest first."""
+    query = select(IncidentEvent).order_by(IncidentEvent.seq.desc()).limit(limit)
+    return [_event(row) for row in session.scalars(query.where(IncidentEvent.kind.in_(kinds)) if kinds else query)]
+
+
+def _event(row: IncidentEvent) -> EventView:
+    return EventView(
+        seq=row.seq,
+        incident_id=row.incident_id,
+        version=row.version,
+        kind=row.kind,
+        epoch=row.epoch,
+        round=row.round,
+        actor=row.actor,
+        channel=row.channel,
+        occurred_at=row.occurred_at,
+        recorded_at=row.recorded_at,
+        payload=row.payload,
+        hash=row.hash,
+    )
+
+
+def posts_of(session: Session, incident_id: int, *, limit: int = 200, fold_copies: bool = True) -> list[PostView]:
+    """Posts of one incident and of those merged into it, oldest first; near-copies are folded into their original."""
+    query = (
+        select(Post, Judgement)
+        .join(IncidentPost, IncidentPost.post_id == Post.id)
+        .outerjoin(Judgement, Judgement.post_id == Post.id)
+        .where(IncidentPost.incident_id.in_(family(session, incident_id)))
+        .order_by(Post.published_at, Post.id)
+    )
+    rows = session.execute(query).all()
+    known = {post.id for post, _ in rows}
+    copies: dict[int, int] = {}
+    shown = []
+    for post, judgement in rows:
+        original = judgement.near_copy_of if judgement else None
+        if fold_copies and original in known:
+            copies[original] = copies.get(original, 0) + 1
+        else:
+            shown.append((post, judgement))
+    return [_post(post, judgement, copies.get(post.id, 0)) for post, judgement in shown[:limit]]
+
+
+def _post(post: Post, judgement: Judgement | None, copies: int) -> PostView:
+    return PostView(
+        id=post.id,
+        source_id=post.source_id,
+        external_id=post.external_id,
+        url=post.url,
+        title=post.title,
+        text=post.text,
+        published_at=post.published_at,
+        fetched_at=post.fetched_at,
+        tone=judgement.tone if judgement else "",
+        tone_score=judgement.tone_score if judgement else 0.0,
+        risk=judgement.risk if judgement else 0,
+        domain=judgement.domain if judgement else "",
+        districts=tuple(judgement.districts) if judgement else (),
+        near_copy_of=judgement.near_copy_of if judgement else None,
+        unavailable_at=post.unavailable_at,
+        engagement=post.engagement,
+        copies=copies,
+    )
+
+
+def sources_of(session: Session, incident_id: int) -> dict[str, int]:
+    """How many posts each source gave to an incident."""
+    query = (
+        select(Post.source_id, func.count())
+        .join(IncidentPost, IncidentPost.post_id == Post.id)
+        .where(IncidentPost.incident_id.in_(family(session, incident_id)))
+        .group_by(Post.source_id)
+        .order_by(func.count().desc(), Post.source_id)
+    )
+    return {source: count for source, count in session.execute(query)}
+
+
+def growth_of(session: Session, incident_id: int) -> list[HourView]:
+    """Hourly counts of an incident and of those merged into it, oldest first; hours without posts are left out."""
+    query = (
+        select(
+            IncidentHour.hour,
+            func.sum(IncidentHour.posts),
+            func.sum(IncidentHour.voices),
+            func.sum(IncidentHour.negative),
+        )
+        .where(IncidentHour.incident_id.in_(family(session, incident_id)))
+        .group_by(IncidentHour.hour)
+        .order_by(IncidentHour.hour)
+    )
+    return [HourView(hour, int(posts), int(voices), int(negative)) for hour, posts, voices, negative in session.execute(query)]
+
+
+def merge_candidates(session: Session, incident_id: int, limit: int = 20) -> list[IncidentView]:
+    """Open incidents of the same domain that this one could be part of, the latest first."""
+    me = session.get(Incident, incident_id)
+    if me is None:
+        return []
+    query = (
+        select(Incident)
+        .where(
+            Incident.id != incident_id,
+            Incident.state.in_([str(state) for state in OPEN_STATES]),
+            or_(Incident.domain == me.domain, Incident.district == me.district),
+        )
+        .order_by(Incident.last_post_at.desc(), Incident.id.desc())
+        .limit(limit)
+    )
+    return [_view(row) for row in session.scalars(query)]
