@@ -154,7 +154,9 @@ def get_incident(session: Session, key: int | str) -> IncidentView | None:
     members = family(session, row.id)
     if len(members) == 1:
         return _view(row)
-    totals = session.execute(select(func.sum(Incident.posts), func.sum(Incident.voices)).where(Incident.id.in_(members))).one()
+    totals = session.execute(
+        select(func.sum(Incident.posts), func.sum(Incident.voices)).where(Incident.id.in_(members))
+    ).one()
     return _view(row, int(totals[0]), int(totals[1]))
 
 
@@ -184,12 +186,22 @@ def list_incidents(
         query = query.where(Incident.detected_at < until)
     if before_id is not None:
         query = query.where(Incident.id < before_id)
-    return [_view(row) for row in session.scalars(query.order_by(Incident.detected_at.desc(), Incident.id.desc()).limit(limit))]
+    return [
+        _view(row)
+        for row in session.scalars(
+            query.order_by(Incident.detected_at.desc(), Incident.id.desc()).limit(limit)
+        )
+    ]
 
 
 def list_by_urgency(session: Session, *, limit: int = 200) -> list[tuple[IncidentView, datetime | None]]:
     """Open incidents with the due time of their earliest open clock, the most urgent first; those without a clock last."""
-    due = select(Deadline.incident_id, func.min(Deadline.due_at).label("due_at")).where(Deadline.state == "open").group_by(Deadline.incident_id).subquery()
+    due = (
+        select(Deadline.incident_id, func.min(Deadline.due_at).label("due_at"))
+        .where(Deadline.state == "open")
+        .group_by(Deadline.incident_id)
+        .subquery()
+    )
     query = (
         select(Incident, due.c.due_at)
         .outerjoin(due, due.c.incident_id == Incident.id)
@@ -202,19 +214,24 @@ def list_by_urgency(session: Session, *, limit: int = 200) -> list[tuple[Inciden
 
 def count_by_state(session: Session) -> dict[str, int]:
     """How many incidents are in each state (`watching` included)."""
-    return {state: count for state, count in session.execute(select(Incident.state, func.count()).group_by(Incident.state))}
+    rows = session.execute(select(Incident.state, func.count()).group_by(Incident.state))
+    return {row[0]: row[1] for row in rows}
 
 
 def events_of(session: Session, incident_id: int) -> list[EventView]:
     """The history of one incident, oldest first."""
-    rows = session.scalars(select(IncidentEvent).where(IncidentEvent.incident_id == incident_id).order_by(IncidentEvent.seq))
+    rows = session.scalars(
+        select(IncidentEvent).where(IncidentEvent.incident_id == incident_id).order_by(IncidentEvent.seq)
+    )
     return [_event(row) for row in rows]
 
 
 def latest_events(session: Session, limit: int = 100, kinds: Sequence[str] | None = None) -> list[EventView]:
     """The newest events of all incidents, newest first."""
     query = select(IncidentEvent).order_by(IncidentEvent.seq.desc()).limit(limit)
-    return [_event(row) for row in session.scalars(query.where(IncidentEvent.kind.in_(kinds)) if kinds else query)]
+    return [
+        _event(row) for row in session.scalars(query.where(IncidentEvent.kind.in_(kinds)) if kinds else query)
+    ]
 
 
 def _event(row: IncidentEvent) -> EventView:
@@ -234,7 +251,9 @@ def _event(row: IncidentEvent) -> EventView:
     )
 
 
-def posts_of(session: Session, incident_id: int, *, limit: int = 200, fold_copies: bool = True) -> list[PostView]:
+def posts_of(
+    session: Session, incident_id: int, *, limit: int = 200, fold_copies: bool = True
+) -> list[PostView]:
     """Posts of one incident and of those merged into it, oldest first; near-copies are folded into their original."""
     query = (
         select(Post, Judgement)
@@ -287,7 +306,7 @@ def sources_of(session: Session, incident_id: int) -> dict[str, int]:
         .group_by(Post.source_id)
         .order_by(func.count().desc(), Post.source_id)
     )
-    return {source: count for source, count in session.execute(query)}
+    return {row[0]: row[1] for row in session.execute(query)}
 
 
 def growth_of(session: Session, incident_id: int) -> list[HourView]:
@@ -303,7 +322,10 @@ def growth_of(session: Session, incident_id: int) -> list[HourView]:
         .group_by(IncidentHour.hour)
         .order_by(IncidentHour.hour)
     )
-    return [HourView(hour, int(posts), int(voices), int(negative)) for hour, posts, voices, negative in session.execute(query)]
+    return [
+        HourView(hour, int(posts), int(voices), int(negative))
+        for hour, posts, voices, negative in session.execute(query)
+    ]
 
 
 def merge_candidates(session: Session, incident_id: int, limit: int = 20) -> list[IncidentView]:

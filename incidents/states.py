@@ -41,7 +41,15 @@ OPEN_STATES = (
 #: Grades of an incident, ascending: 一般, 较大, 重大, 特别重大.
 LEVELS = ("general", "serious", "major", "critical")
 #: Typed reasons of a false alarm.
-FALSE_ALARM_REASONS = ("wrong_place", "not_now", "fiction_or_history", "advertisement", "duplicate_topic", "no_issue", "other")
+FALSE_ALARM_REASONS = (
+    "wrong_place",
+    "not_now",
+    "fiction_or_history",
+    "advertisement",
+    "duplicate_topic",
+    "no_issue",
+    "other",
+)
 
 
 class Refused(Exception):
@@ -69,7 +77,6 @@ class Situation:
     why: dict[str, Any] = field(default_factory=dict)
     page_acknowledged_epoch: int = -1  # last epoch whose page a person acknowledged
     before: State | None = None  # state to go back to on unmerge
-    reasons: tuple[str, ...] = ()
     times: dict[str, datetime] = field(default_factory=dict)  # first instants: detected_at, confirmed_at ...
 
 
@@ -229,7 +236,7 @@ Command = (
     | Note
 )
 
-#: Which commands a state allows. `Note` is always allowed; `SetLevel` and `Acknowledge` in every open state.
+#: Which commands a state allows. `Note` is allowed in all but watching; `SetLevel` and `Acknowledge` in every open state.
 MOVES: dict[State, tuple[type, ...]] = {
     State.WATCHING: (Detect,),
     State.DETECTED: (Confirm, FalseAlarm, Merge),
@@ -259,10 +266,10 @@ STATE_ZH = {
 
 def allowed(state: State) -> tuple[type, ...]:
     """Commands that `state` accepts, in the order in which a person would look for them."""
-    extra: tuple[type, ...] = (Note,)
     if state in OPEN_STATES:
-        extra = (Acknowledge, SetLevel, Note)
-    return MOVES[state] + extra
+        return (*MOVES[state], Acknowledge, SetLevel, Note)
+    # a watched cluster has no history yet: its first event is always `detected`
+    return MOVES[state] if state == State.WATCHING else (*MOVES[state], Note)
 
 
 def _require(condition: object, zh: str, en: str) -> None:
@@ -288,8 +295,16 @@ def _fact(now: Situation, kind: str, payload: dict[str, Any], *, epoch: int = 0,
 
 
 def _detect(now: Situation, command: Detect, at: datetime) -> Fact:
-    _require(command.level in LEVELS, f"未知等级“{command.level}”。", f"unknown level {command.level!r}; one of {', '.join(LEVELS)}")
-    _require(command.track in ("fast", "burst", "manual"), f"未知通道“{command.track}”。", f"unknown track {command.track!r}; fast, burst or manual")
+    _require(
+        command.level in LEVELS,
+        f"未知等级“{command.level}”。",
+        f"unknown level {command.level!r}; one of {', '.join(LEVELS)}",
+    )
+    _require(
+        command.track in ("fast", "burst", "manual"),
+        f"未知通道“{command.track}”。",
+        f"unknown track {command.track!r}; fast, burst or manual",
+    )
     return Fact("detected", {"track": command.track, "why": command.why, "level": command.level}, 1, 1)
 
 
@@ -300,7 +315,9 @@ def _acknowledge(now: Situation, command: Acknowledge, at: datetime) -> Fact:
         f"this page belongs to epoch {command.epoch}, the incident is in epoch {now.epoch}: already reassigned",
     )
     first = now.page_acknowledged_epoch < now.epoch
-    return _fact(now, "page_acknowledged", {"step": command.step, "first": first, "on_behalf": command.on_behalf})
+    return _fact(
+        now, "page_acknowledged", {"step": command.step, "first": first, "on_behalf": command.on_behalf}
+    )
 
 
 def _confirm(now: Situation, command: Confirm, at: datetime) -> Fact:
@@ -308,7 +325,11 @@ def _confirm(now: Situation, command: Confirm, at: datetime) -> Fact:
 
 
 def _false_alarm(now: Situation, command: FalseAlarm, at: datetime) -> Fact:
-    _require(command.reason in FALSE_ALARM_REASONS, "请选择误报原因。", f"unknown reason {command.reason!r}; one of {', '.join(FALSE_ALARM_REASONS)}")
+    _require(
+        command.reason in FALSE_ALARM_REASONS,
+        "请选择误报原因。",
+        f"unknown reason {command.reason!r}; one of {', '.join(FALSE_ALARM_REASONS)}",
+    )
     _require(
         now.state != State.ACKNOWLEDGED or command.note.strip(),
         "部门签收后判为误报，须写明理由。",
@@ -341,15 +362,28 @@ def _sign(now: Situation, command: SignFor, at: datetime) -> Fact:
 
 
 def _return(now: Situation, command: Return, at: datetime) -> Fact:
-    _require(command.reason.strip(), "退回须注明原因（热线办法：2个工作日内回退并注明原因）。", "a return needs a reason")
+    _require(
+        command.reason.strip(),
+        "退回须注明原因（热线办法：2个工作日内回退并注明原因）。",
+        "a return needs a reason",
+    )
     return _fact(now, "returned", asdict(command), epoch=1)
 
 
 def _respond(now: Situation, command: Respond, at: datetime) -> Fact:
-    _require(command.url.strip(), "请填写回应的链接或文号，作为凭证。", "give the link or document number of the answer as evidence")
+    _require(
+        command.url.strip(),
+        "请填写回应的链接或文号，作为凭证。",
+        "give the link or document number of the answer as evidence",
+    )
     published = command.published_at or at
     _require(published <= at, "回应时间不能晚于现在。", "the time of the answer lies in the future")
-    payload = {"url": command.url.strip(), "summary": command.summary, "published_at": published.isoformat(), "again": "responded_at" in now.times}
+    payload = {
+        "url": command.url.strip(),
+        "summary": command.summary,
+        "published_at": published.isoformat(),
+        "again": "responded_at" in now.times,
+    }
     return _fact(now, "responded", payload)
 
 
@@ -373,7 +407,9 @@ def _restore(now: Situation, command: Restore, at: datetime) -> Fact:
 
 
 def _set_level(now: Situation, command: SetLevel, at: datetime) -> Fact:
-    _require(command.level in LEVELS, "未知等级。", f"unknown level {command.level!r}; one of {', '.join(LEVELS)}")
+    _require(
+        command.level in LEVELS, "未知等级。", f"unknown level {command.level!r}; one of {', '.join(LEVELS)}"
+    )
     _require(command.level != now.level, "等级没有变化。", f"the level already is {now.level}")
     lower = LEVELS.index(command.level) < LEVELS.index(now.level)
     _require(not lower or command.reason.strip(), "降低等级须写明理由。", "lowering the level needs a reason")
@@ -439,7 +475,11 @@ def _detected(now: Situation, fact: Fact, at: datetime) -> Situation:
 
 
 def _page_acknowledged(now: Situation, fact: Fact, at: datetime) -> Situation:
-    return replace(now, page_acknowledged_epoch=max(fact.epoch, now.page_acknowledged_epoch), times=_instant(now, "acknowledged_at", at))
+    return replace(
+        now,
+        page_acknowledged_epoch=max(fact.epoch, now.page_acknowledged_epoch),
+        times=_instant(now, "acknowledged_at", at),
+    )
 
 
 def _assigned(now: Situation, fact: Fact, at: datetime) -> Situation:
@@ -475,7 +515,11 @@ def _unmerged(now: Situation, fact: Fact, at: datetime) -> Situation:
 
 def _reopened(now: Situation, fact: Fact, at: datetime) -> Situation:
     """A new round: its own answer, evaluation and closing; detection and confirmation stay as they were."""
-    kept = {name: when for name, when in now.times.items() if name in ("detected_at", "alerted_at", "acknowledged_at", "confirmed_at")}
+    kept = {
+        name: when
+        for name, when in now.times.items()
+        if name in ("detected_at", "alerted_at", "acknowledged_at", "confirmed_at")
+    }
     return replace(now, state=State.CONFIRMED, department="", officer="", times=kept)
 
 
