@@ -25,7 +25,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -68,7 +68,12 @@ class Post(Base):
     __table_args__ = (
         UniqueConstraint("source_id", "external_id", name="uq_post_source_external"),
         Index("ix_post_published", "published_at"),
-        Index("ix_post_unjudged", "id", postgresql_where=text("judged_at IS NULL"), sqlite_where=text("judged_at IS NULL")),
+        Index(
+            "ix_post_unjudged",
+            "id",
+            postgresql_where=text("judged_at IS NULL"),
+            sqlite_where=text("judged_at IS NULL"),
+        ),
         Index("ix_post_url", "url"),
         Index("ix_post_content", "content_sha256"),
     )
@@ -158,7 +163,11 @@ class Incident(Base):
     """One concrete matter. Rows in state `watching` are clusters that have not emerged and have no event."""
 
     __tablename__ = "incident"
-    __table_args__ = (Index("ix_incident_state", "state"), Index("ix_incident_detected", "detected_at"), Index("ix_incident_last_post", "last_post_at"))
+    __table_args__ = (
+        Index("ix_incident_state", "state"),
+        Index("ix_incident_detected", "detected_at"),
+        Index("ix_incident_last_post", "last_post_at"),
+    )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
     #: "QS-2026-000017", given at detection; empty while watching
@@ -255,7 +264,12 @@ class Deadline(Base):
     __tablename__ = "deadline"
     __table_args__ = (
         UniqueConstraint("incident_id", "rule_id", "round", name="uq_deadline"),
-        Index("ix_deadline_open", "due_at", postgresql_where=text("state = 'open'"), sqlite_where=text("state = 'open'")),
+        Index(
+            "ix_deadline_open",
+            "due_at",
+            postgresql_where=text("state = 'open'"),
+            sqlite_where=text("state = 'open'"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
@@ -281,7 +295,12 @@ class Timer(Base):
     __tablename__ = "timer"
     __table_args__ = (
         UniqueConstraint("incident_id", "kind", "epoch", "step", name="uq_timer"),
-        Index("ix_timer_open", "due_at", postgresql_where=text("done_at IS NULL"), sqlite_where=text("done_at IS NULL")),
+        Index(
+            "ix_timer_open",
+            "due_at",
+            postgresql_where=text("done_at IS NULL"),
+            sqlite_where=text("done_at IS NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
@@ -300,7 +319,12 @@ class Outbox(Base):
 
     __tablename__ = "outbox"
     __table_args__ = (
-        Index("ix_outbox_todo", "not_before", postgresql_where=text("state IN ('pending','sending')"), sqlite_where=text("state IN ('pending','sending')")),
+        Index(
+            "ix_outbox_todo",
+            "not_before",
+            postgresql_where=text("state IN ('pending','sending')"),
+            sqlite_where=text("state IN ('pending','sending')"),
+        ),
         Index("ix_outbox_incident", "incident_id"),
     )
 
@@ -313,7 +337,9 @@ class Outbox(Base):
     channel: Mapped[str] = mapped_column(String(20))  # slack | email | folder | webhook
     priority: Mapped[int] = mapped_column(Integer, default=5)  # 0 first page .. 9 report
     message: Mapped[JsonDict] = mapped_column(default=dict)  # subject, text, html, blocks, attachments' paths
-    state: Mapped[str] = mapped_column(String(12), default="pending")  # pending|sending|sent|refused|superseded
+    state: Mapped[str] = mapped_column(
+        String(12), default="pending"
+    )  # pending|sending|sent|refused|superseded
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     created_at: Mapped[datetime]
     not_before: Mapped[datetime]
@@ -404,9 +430,14 @@ class Meta(Base):
 
 
 class PostSearch(Base):
-    """Search index on PostgreSQL: the post's bigrams as text[] with a GIN index. SQLite uses FTS5 `post_fts`."""
+    """Search index on PostgreSQL: text made comparable, and its characters and bigrams under a GIN index.
+
+    SQLite has the FTS5 table `post_fts` instead and never creates this one.
+    """
 
     __tablename__ = "post_search"
+    __table_args__ = (Index("ix_post_search_grams", "grams", postgresql_using="gin"),)
 
     post_id: Mapped[int] = mapped_column(ForeignKey("post.id", ondelete="CASCADE"), primary_key=True)
-    grams: Mapped[list[str]] = mapped_column(Json, default=list)
+    body: Mapped[str] = mapped_column(Text)  # comparable(title) + newline + comparable(text)
+    grams: Mapped[list[str]] = mapped_column(JSON().with_variant(ARRAY(Text), "postgresql"))

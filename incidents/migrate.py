@@ -1,0 +1,81 @@
+"""Bring a database to the schema of this code, or say why not.
+
+Run from code, so that no alembic.ini has to lie in the working directory. Two programs that start at the
+same moment wait for each other: the whole upgrade is one transaction under a lock.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, inspect, text
+
+#: Raised whenever stored data changes its meaning so that older code would misread it.
+ENGINE_VERSION = 1
+#: Key of the advisory lock on PostgreSQL; any constant, the same in every version.
+_LOCK = 7_302_018_025
+_FOLDER = Path(__file__).parent / "migrations"
+
+
+class SchemaTooNew(Exception):
+    """The database was used by a newer version of the program, which this one could damage."""
+
+
+def upgrade(engine: Engine) -> str:
+    """Create or upgrade all tables; returns the schema revision. Does nothing when all is up to date.
+
+    Raises SchemaTooNew when the database knows a revision or engine version that this code does not.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+    script = ScriptDirectory.from_config(config)
+    head = script.get_current_head() or ""
+    with engine.begin() as connection:
+        _lock(connection)
+        found = _revision(connection)
+        _refuse_newer(connection, script, found, head)
+        if found != head:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            _note_engine_version(connection)
+    return head
+
+
+def _lock(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    else:
+        connection.execute(text("BEGIN IMMEDIATE"))
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
+
+
+def _refuse_newer(connection: Connection, script: ScriptDirectory, found: str | None, head: str) -> None:
+    if found is None:
+        return
+    place = connection.engine.url.render_as_string(hide_password=True)
+    stored = connection.scalar(text("SELECT value FROM meta WHERE key = 'engine_version'"))
+    engine_version = int(stored) if stored and str(stored).isdigit() else 0
+    known = {revision.revision for revision in script.walk_revisions()}
+    if found not in known or engine_version > ENGINE_VERSION:
+        raise SchemaTooNew(
+            f"The database {place} was last used by a newer Quansheng (schema {found}, engine {engine_version}; "
+            f"this program knows schema {head}, engine {ENGINE_VERSION}): "
+            "install the newer version again, or restore a backup made before the upgrade."
+        )
+
+
+def _note_engine_version(connection: Connection) -> None:
+    connection.execute(text("DELETE FROM meta WHERE key = 'engine_version'"))
+    connection.execute(
+        text("INSERT INTO meta (key, value) VALUES ('engine_version', :value)"),
+        {"value": str(ENGINE_VERSION)},
+    )
