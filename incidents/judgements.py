@@ -1,0 +1,272 @@
+"""Judgements and clusters: what the judges said, and which posts make one matter.
+
+A cluster is an `incident` row in state `watching`; it gets a number and its first event only when it emerges
+(incidents.lifecycle). Counts and hours are caches that follow its posts, in whatever order these arrive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Insert, case, func, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.util import identity_key
+
+from incidents.models import Incident, IncidentHour, IncidentPost, JsonDict, Judgement, Post
+
+_CHUNK = 400
+
+
+@dataclass(frozen=True)
+class NewJudgement:
+    """What the models said about one post; field meanings are those of models.Judgement."""
+
+    post_id: int
+    domain: str
+    domain_score: float
+    tone: str
+    tone_score: float
+    snownlp_score: float
+    signal: bool
+    signal_score: float
+    risk: int
+    risk_score: float
+    model_version: str
+    abstain: bool = False
+    districts: Sequence[str] = ()
+    places: Sequence[JsonDict] = ()
+    reasons: JsonDict = field(default_factory=dict)
+    near_copy_of: int | None = None
+
+
+@dataclass(frozen=True)
+class LiveIncident:
+    """A cluster or incident that a new post may join. State `merged`: its posts belong to `parent_id`."""
+
+    id: int
+    title: str
+    domain: str
+    district: str
+    state: str
+    parent_id: int | None
+    sketch: JsonDict
+    last_post_at: datetime
+    posts: int
+    voices: int
+    first_posted_at: datetime
+
+
+@dataclass(frozen=True)
+class HourCount:
+    """Posts, voices and negative posts in the hour that begins at `hour`."""
+
+    hour: datetime
+    posts: int
+    voices: int
+    negative: int
+
+
+def _insert(session: Session, table: Any) -> Any:
+    return (postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert)(table)
+
+
+def save_judgements(session: Session, items: Sequence[NewJudgement], now: datetime) -> int:
+    """Store one judgement a post, replacing an earlier one, and mark the posts as judged.
+
+    Posts that were purged meanwhile are passed over; returns how many judgements were stored.
+    """
+    ids = [item.post_id for item in items]
+    there: set[int] = set()
+    for at in range(0, len(ids), _CHUNK):
+        there.update(session.scalars(select(Post.id).where(Post.id.in_(ids[at : at + _CHUNK]))))
+    rows = {item.post_id: _values(item, now) for item in items if item.post_id in there}
+    if not rows:
+        return 0
+    insert = _insert(session, Judgement)
+    columns = [column.name for column in Judgement.__table__.columns if column.name != "post_id"]
+    statement: Insert = insert.on_conflict_do_update(
+        index_elements=["post_id"], set_={name: insert.excluded[name] for name in columns}
+    )
+    values = list(rows.values())
+    for at in range(0, len(values), _CHUNK):
+        session.execute(statement, values[at : at + _CHUNK])
+        done = [row["post_id"] for row in values[at : at + _CHUNK]]
+        session.execute(
+            update(Post)
+            .where(Post.id.in_(done))
+            .values(judged_at=now)
+            .execution_options(synchronize_session=False)
+        )
+    return len(rows)
+
+
+def _values(item: NewJudgement, now: datetime) -> dict[str, Any]:
+    row = asdict(item)
+    row["districts"], row["places"] = list(row["districts"]), list(row["places"])
+    return row | {"judged_at": now}
+
+
+def open_watching(
+    session: Session,
+    *,
+    title: str,
+    domain: str,
+    district: str,
+    first_posted_at: datetime,
+    sketch: JsonDict,
+) -> int:
+    """Begin a cluster without posts; returns its id."""
+    incident = Incident(
+        title=title,
+        domain=domain,
+        district=district,
+        state="watching",
+        first_posted_at=first_posted_at,
+        last_post_at=first_posted_at,
+        sketch=sketch,
+    )
+    session.add(incident)
+    session.flush()
+    return incident.id
+
+
+def add_post(
+    session: Session,
+    incident_id: int,
+    post_id: int,
+    *,
+    similarity: float,
+    voice: bool,
+    published_at: datetime,
+    negative: bool,
+    now: datetime,
+) -> bool:
+    """Put one post into an incident and count it; False when the post is in an incident already.
+
+    `voice`: the author is new here and the post no near-copy. Late arrivals are welcome: they count in the hour
+    in which they were published, and may move `first_posted_at` back.
+    """
+    member = _insert(session, IncidentPost).on_conflict_do_nothing(index_elements=["post_id"])
+    member = member.values(post_id=post_id, incident_id=incident_id, similarity=similarity, added_at=now)
+    if session.scalar(member.returning(IncidentPost.post_id)) is None:
+        return False
+    session.execute(
+        update(Incident)
+        .where(Incident.id == incident_id)
+        .values(
+            posts=Incident.posts + 1,
+            voices=Incident.voices + int(voice),
+            first_posted_at=_earlier(published_at),
+            last_post_at=_later(published_at),
+        )
+        .execution_options(synchronize_session=False)
+    )
+    count = _insert(session, IncidentHour).values(
+        incident_id=incident_id,
+        hour=_hour(published_at),
+        posts=1,
+        voices=int(voice),
+        negative=int(negative),
+    )
+    session.execute(
+        count.on_conflict_do_update(
+            index_elements=["incident_id", "hour"],
+            set_={
+                name: getattr(IncidentHour, name) + count.excluded[name]
+                for name in ("posts", "voices", "negative")
+            },
+        )
+    )
+    _forget(session, incident_id)
+    return True
+
+
+def _hour(when: datetime) -> datetime:
+    return when.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def _forget(session: Session, incident_id: int) -> None:
+    # counted in SQL: an Incident that this session has loaded is read again when it is looked at
+    loaded = session.identity_map.get(identity_key(Incident, incident_id))
+    if loaded is not None:
+        session.expire(loaded)
+
+
+def _earlier(when: datetime) -> Any:
+    # a cluster begun for this post has no posts yet: its first post sets both ends
+    return case(
+        (or_(Incident.posts == 0, Incident.first_posted_at > when), when), else_=Incident.first_posted_at
+    )
+
+
+def _later(when: datetime) -> Any:
+    return case((or_(Incident.posts == 0, Incident.last_post_at < when), when), else_=Incident.last_post_at)
+
+
+def live_incidents(session: Session, since: datetime) -> list[LiveIncident]:
+    """Every cluster and incident, in whatever state, with a post since then; by id."""
+    query = select(
+        Incident.id,
+        Incident.title,
+        Incident.domain,
+        Incident.district,
+        Incident.state,
+        Incident.parent_id,
+        Incident.sketch,
+        Incident.last_post_at,
+        Incident.posts,
+        Incident.voices,
+        Incident.first_posted_at,
+    )
+    query = query.where(Incident.last_post_at >= since).order_by(Incident.id)
+    return [LiveIncident(*row) for row in session.execute(query)]
+
+
+def update_sketch(
+    session: Session, incident_id: int, sketch: JsonDict, title: str, domain: str, district: str
+) -> None:
+    """Store the clustering state of an incident and what it is about by now."""
+    session.execute(
+        update(Incident)
+        .where(Incident.id == incident_id)
+        .values(sketch=sketch, title=title, domain=domain, district=district)
+        .execution_options(synchronize_session=False)
+    )
+    _forget(session, incident_id)
+
+
+def hour_counts(session: Session, incident_id: int, since: datetime) -> list[HourCount]:
+    """Hours with posts from `since` on (the hour it lies in included), oldest first."""
+    query = (
+        select(IncidentHour.hour, IncidentHour.posts, IncidentHour.voices, IncidentHour.negative)
+        .where(IncidentHour.incident_id == incident_id, IncidentHour.hour >= _hour(since))
+        .order_by(IncidentHour.hour)
+    )
+    return [HourCount(*row) for row in session.execute(query)]
+
+
+def authors(session: Session, incident_id: int) -> set[str]:
+    """Pseudonyms of the authors in an incident: only to know whether a voice is new, never shown."""
+    query = (
+        select(Post.author_key)
+        .join(IncidentPost, IncidentPost.post_id == Post.id)
+        .where(IncidentPost.incident_id == incident_id, Post.author_key.is_not(None))
+        .distinct()
+    )
+    return {key for key in session.scalars(query) if key is not None}
+
+
+def post_ids(session: Session, incident_id: int) -> list[int]:
+    """Ids of the posts in one incident, by id."""
+    query = select(IncidentPost.post_id).where(IncidentPost.incident_id == incident_id)
+    return list(session.scalars(query.order_by(IncidentPost.post_id)))
+
+
+def count_judged(session: Session) -> dict[str, int]:
+    """How many judgements each model version made."""
+    query = select(Judgement.model_version, func.count()).group_by(Judgement.model_version)
+    return {row[0]: row[1] for row in session.execute(query)}
