@@ -1,1 +1,1 @@
-"""F4: an invented day of an invented Jinan, served over loopback, to see the whole chain work."""
+"""An invented day of an invented Jinan, served on loopback, and the product running through it."""
