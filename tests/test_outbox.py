@@ -1,0 +1,115 @@
+"""The outbox: each message once, claimed under a lease, its outcome written down."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from incidents import outbox
+from incidents.session import Database
+
+T0 = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
+
+
+def put(
+    db: Database, recipient: str = "li-na", *, priority: int = 5, minutes: int = 0, kind: str = "page"
+) -> str:
+    key = outbox.message_id(None, 1, 0, recipient, "email", kind)
+    with db.transaction() as session:
+        outbox.enqueue(
+            session,
+            id=key,
+            incident_id=None,
+            kind=kind,
+            recipient=recipient,
+            channel="email",
+            message={"subject": "测试"},
+            now=T0 + timedelta(minutes=minutes),
+            epoch=1,
+            priority=priority,
+        )
+    return key
+
+
+def claim(db: Database, minutes: float = 1) -> list[outbox.OutboxRow]:
+    with db.transaction() as session:
+        return outbox.claim(session, T0 + timedelta(minutes=minutes), lease_s=60)
+
+
+def test_the_same_message_is_enqueued_once(any_db: Database) -> None:
+    assert put(any_db) == put(any_db)
+    with any_db.reading() as session:
+        assert len(outbox.latest(session)) == 1
+
+
+def test_the_urgent_goes_first(any_db: Database) -> None:
+    put(any_db, "report", priority=9)
+    put(any_db, "first-page", priority=0, minutes=1)
+    assert [row.recipient for row in claim(any_db)] == ["first-page", "report"]
+
+
+def test_a_claimed_message_is_not_claimed_again_within_its_lease(any_db: Database) -> None:
+    put(any_db)
+    first = claim(any_db)
+    assert [row.uncertain for row in first] == [False]
+    assert claim(any_db, 1.5) == []
+    cut_off = claim(any_db, 3)
+    assert [(row.attempts, row.uncertain) for row in cut_off] == [(2, True)]
+
+
+def test_results_are_kept(any_db: Database) -> None:
+    key = put(any_db)
+    claim(any_db)
+    with any_db.transaction() as session:
+        outbox.record(session, key, "retry", now=T0, detail="429", retry_at=T0 + timedelta(minutes=5))
+    assert claim(any_db, 4) == []
+    assert [row.uncertain for row in claim(any_db, 6)] == [False]
+    with any_db.transaction() as session:
+        outbox.record(
+            session, key, "unknown", now=T0, detail="connection lost", retry_at=T0 + timedelta(minutes=7)
+        )
+    assert [row.uncertain for row in claim(any_db, 8)] == [True]
+    with any_db.transaction() as session:
+        outbox.record(session, key, "sent", now=T0 + timedelta(minutes=8), provider_ref="<id@x>")
+        row = outbox.get(session, key)
+    assert row is not None
+    assert (row.state, row.attempts, row.provider_ref) == ("sent", 3, "<id@x>")
+    assert claim(any_db, 60) == []
+
+
+def test_a_retry_without_a_time_is_a_mistake(db: Database) -> None:
+    key = put(db)
+    claim(db)
+    with pytest.raises(ValueError, match="needs retry_at"), db.transaction() as session:
+        outbox.record(session, key, "retry", now=T0)
+
+
+def test_a_message_that_is_no_longer_needed_is_withdrawn(any_db: Database) -> None:
+    key = outbox.message_id(7, 1, 0, "li-na", "email")
+    with any_db.transaction() as session:
+        outbox.enqueue(
+            session,
+            id=key,
+            incident_id=7,
+            kind="page",
+            recipient="li-na",
+            channel="email",
+            message={},
+            now=T0,
+            epoch=1,
+        )
+        assert outbox.supersede(session, 7, T0, kinds=["reminder"]) == 0
+        assert outbox.supersede(session, 7, T0, kinds=["page"], below_epoch=2) == 1
+        row = outbox.get(session, key)
+        assert row is not None
+        assert row.state == "superseded"
+    assert claim(any_db) == []
+
+
+def test_the_backlog_counts_what_is_late(any_db: Database) -> None:
+    put(any_db)
+    with any_db.reading() as session:
+        assert outbox.backlog(session, T0).overdue == 0
+        late = outbox.backlog(session, T0 + timedelta(minutes=2))
+    assert (late.waiting, late.overdue, late.oldest_due) == (1, 1, T0)
