@@ -42,6 +42,12 @@ types: install-dev
 tests: install-dev
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
 
+test-real: install-dev ## a real WordPress, mail server and fake Slack: one day from post to weekly report
+	$(BIN)/python -m tests.real.run
+
+test-kill: install-dev ## kill -9 the product at 50 random points of the demo day: nothing lost, nothing doubled
+	$(BIN)/python -m tests.kill.run
+
 format: install-dev ## format the code
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
