@@ -34,8 +34,15 @@ class _Section(BaseModel):
 class CitySettings(_Section):
     """Which city this is."""
 
+    id: str = Field(
+        "jinan",
+        pattern=r"^[a-z][a-z0-9_-]*$",
+        description="File name of the city's rules and places: rules/<id>.yaml, places/<id>.yaml.",
+    )
     name: str = Field("济南市", description="Name of the city as it stands in messages and reports.")
-    timezone: str = Field("Asia/Shanghai", description="IANA zone in which people read times; storage is UTC.")
+    timezone: str = Field(
+        "Asia/Shanghai", description="IANA zone in which people read times; storage is UTC."
+    )
     language: Literal["zh_CN", "en"] = Field("zh_CN", description="Language of messages and reports.")
 
 
@@ -47,7 +54,12 @@ class DatabaseSettings(_Section):
         description="SQLAlchemy URL; empty means SQLite `quansheng.db` in data_dir. "
         "PostgreSQL: postgresql+psycopg://user@host/db (many workers).",
     )
-    busy_timeout_s: float = Field(10.0, gt=0, le=120, description="Seconds a writer waits for SQLite's lock before it fails; a batch holds it < 0.1 s.")
+    busy_timeout_s: float = Field(
+        10.0,
+        gt=0,
+        le=120,
+        description="Seconds a writer waits for SQLite's lock before it fails; a batch holds it < 0.1 s.",
+    )
 
 
 class CrawlSettings(_Section):
@@ -57,22 +69,55 @@ class CrawlSettings(_Section):
         "QuanshengBot/0.1 (+https://example.invalid/quansheng-bot)",
         description="Sent with every request; put a page here that names the unit and a contact.",
     )
-    delay_s: float = Field(2.0, ge=0, le=3600, description="Seconds between two requests to one host; a longer Crawl-delay in robots.txt wins.")
+    delay_s: float = Field(
+        2.0,
+        ge=0,
+        le=3600,
+        description="Seconds between two requests to one host; a longer Crawl-delay in robots.txt wins.",
+    )
     timeout_s: float = Field(30.0, gt=0, le=300, description="Seconds until one request is given up.")
-    max_body_mb: float = Field(5.0, gt=0, le=100, description="Megabytes of one response after unpacking; more is cut off and the source says so.")
-    crawl_limit_s: float = Field(300.0, gt=0, le=3600, description="Seconds one crawl of one host may take before it is stopped.")
+    max_body_mb: float = Field(
+        5.0,
+        gt=0,
+        le=100,
+        description="Megabytes of one response after unpacking; more is cut off and the source says so.",
+    )
+    crawl_limit_s: float = Field(
+        300.0, gt=0, le=3600, description="Seconds one crawl of one host may take before it is stopped."
+    )
     max_items: int = Field(2000, gt=0, description="Posts taken from one source in one crawl.")
-    robots_ttl_h: float = Field(24.0, gt=0, le=24, description="Hours a robots.txt is believed (RFC 9309 allows 24 at most).")
-    block_pause_h: float = Field(6.0, gt=0, description="Hours a host is left alone after 403 or 429 without Retry-After.")
-    allow_private_hosts: tuple[str, ...] = Field((), description="Host names or addresses in private ranges that a source may point at (SSRF guard refuses all others).")
-    force_full_h: float = Field(24.0, gt=0, description="Hours after which a feed is fetched without If-None-Match: some servers lie about change.")
+    robots_ttl_h: float = Field(
+        24.0, gt=0, le=24, description="Hours a robots.txt is believed (RFC 9309 allows 24 at most)."
+    )
+    block_pause_h: float = Field(
+        6.0, gt=0, description="Hours a host is left alone after 403 or 429 without Retry-After."
+    )
+    allow_private_hosts: tuple[str, ...] = Field(
+        (),
+        description="Host names or addresses in private ranges that a source may point at (SSRF guard refuses all others).",
+    )
+    force_full_h: float = Field(
+        24.0,
+        gt=0,
+        description="Hours after which a feed is fetched without If-None-Match: some servers lie about change.",
+    )
 
 
 class AnalysisSettings(_Section):
     """How posts are judged and when they become an incident. Model thresholds stand in analysis/thresholds.toml."""
 
-    batch: int = Field(200, gt=0, le=5000, description="Posts judged in one transaction (200 keep SQLite's lock under 0.1 s).")
-    false_alarms_per_week: float = Field(1.0, gt=0, le=100, description="Burst alarms a week that background alone may cause; more means earlier warning.")
+    batch: int = Field(
+        200,
+        gt=0,
+        le=5000,
+        description="Posts judged in one transaction (200 keep SQLite's lock under 0.1 s).",
+    )
+    false_alarms_per_week: float = Field(
+        1.0,
+        gt=0,
+        le=100,
+        description="Burst alarms a week that background alone may cause; more means earlier warning.",
+    )
     watched_domains: tuple[str, ...] = Field(
         ("schooling", "housing", "food_safety", "health", "work_safety", "disaster", "elderly"),
         description="Domains whose incidents are raised: the monitoring list of the notice, part 五(二).",
@@ -82,9 +127,19 @@ class AnalysisSettings(_Section):
 class AlertSettings(_Section):
     """How people are told."""
 
-    ack_timeout_min: int = Field(15, gt=0, le=1440, description="Minutes until the next rung of the acknowledgement ladder is paged; runs from the accepted page.")
-    heartbeat_at: str = Field("08:30", pattern=r"^\d\d:\d\d$", description="Local time of the daily 'system normal' message.")
-    link_base: str = Field("", description="Public base URL of the console in messages; empty means http://127.0.0.1:<console.port>.")
+    ack_timeout_min: int = Field(
+        15,
+        gt=0,
+        le=1440,
+        description="Minutes until the next rung of the acknowledgement ladder is paged; runs from the accepted page.",
+    )
+    heartbeat_at: str = Field(
+        "08:30", pattern=r"^\d\d:\d\d$", description="Local time of the daily 'system normal' message."
+    )
+    link_base: str = Field(
+        "",
+        description="Public base URL of the console in messages; empty means http://127.0.0.1:<console.port>.",
+    )
     link_valid_h: int = Field(72, gt=0, le=720, description="Hours a signed acknowledgement link works.")
     send_timeout_s: float = Field(10.0, gt=0, le=60, description="Seconds one send may take.")
 
@@ -92,10 +147,16 @@ class AlertSettings(_Section):
 class SlackSettings(_Section):
     """Slack. Off while no token is given."""
 
-    token: SecretStr = Field(SecretStr(""), description="Bot token (xoxb-...), scope chat:write; secret, from the environment.")
-    signing_secret: SecretStr = Field(SecretStr(""), description="Verifies button presses sent by Slack; secret, from the environment.")
+    token: SecretStr = Field(
+        SecretStr(""), description="Bot token (xoxb-...), scope chat:write; secret, from the environment."
+    )
+    signing_secret: SecretStr = Field(
+        SecretStr(""), description="Verifies button presses sent by Slack; secret, from the environment."
+    )
     channel: str = Field("", description="Channel id (C...) that gets every incident.")
-    base_url: str = Field("https://slack.com/api/", description="API address; tests and the demo point it at the fake Slack.")
+    base_url: str = Field(
+        "https://slack.com/api/", description="API address; tests and the demo point it at the fake Slack."
+    )
 
 
 class MailSettings(_Section):
@@ -103,7 +164,9 @@ class MailSettings(_Section):
 
     host: str = Field("", description="SMTP server; empty means no mail leaves this machine.")
     port: int = Field(25, gt=0, lt=65536, description="SMTP port.")
-    security: Literal["none", "starttls", "tls"] = Field("none", description="How the connection is protected; intranet relays often have none.")
+    security: Literal["none", "starttls", "tls"] = Field(
+        "none", description="How the connection is protected; intranet relays often have none."
+    )
     user: str = Field("", description="SMTP login; empty means none.")
     password: SecretStr = Field(SecretStr(""), description="SMTP password; secret, from the environment.")
     sender: str = Field("quansheng@localhost", description="From address; Message-IDs use its domain.")
@@ -112,25 +175,41 @@ class MailSettings(_Section):
 class ConsoleSettings(_Section):
     """The web console."""
 
-    host: str = Field("127.0.0.1", description="Address to bind; 0.0.0.0 opens it to the network, then put TLS in front.")
+    host: str = Field(
+        "127.0.0.1", description="Address to bind; 0.0.0.0 opens it to the network, then put TLS in front."
+    )
     port: int = Field(8600, ge=0, lt=65536, description="Port; 0 takes a free one.")
     session_h: float = Field(12.0, gt=0, le=168, description="Hours a login lasts at most (one shift).")
-    idle_min: int = Field(30, gt=0, le=720, description="Minutes without a request until logout (等保 2.0 practice: 15 to 30).")
+    idle_min: int = Field(
+        30, gt=0, le=720, description="Minutes without a request until logout (等保 2.0 practice: 15 to 30)."
+    )
 
 
 class ReportSettings(_Section):
     """The weekly report."""
 
-    weekly_at: str = Field("mon 08:07", pattern=r"^(mon|tue|wed|thu|fri|sat|sun) \d\d:\d\d$", description="Local time; not on the full hour, when robots of all offices send.")
+    weekly_at: str = Field(
+        "mon 08:07",
+        pattern=r"^(mon|tue|wed|thu|fri|sat|sun) \d\d:\d\d$",
+        description="Local time; not on the full hour, when robots of all offices send.",
+    )
     recipients: tuple[str, ...] = Field((), description="Mail addresses that get the weekly report.")
-    min_sample: int = Field(10, gt=0, description="Fewer cases than this give 'not enough data' instead of a rate.")
+    min_sample: int = Field(
+        10, gt=0, description="Fewer cases than this give 'not enough data' instead of a rate."
+    )
 
 
 class PrivacySettings(_Section):
     """How long posts are kept."""
 
-    post_days: int = Field(180, gt=0, description="Days a post outside any incident is kept (网络安全法 asks 6 months for logs; no longer than needed for posts).")
-    incident_post_days: int = Field(1095, gt=0, description="Days the posts of a closed incident are kept as its evidence.")
+    post_days: int = Field(
+        180,
+        gt=0,
+        description="Days a post outside any incident is kept (网络安全法 asks 6 months for logs; no longer than needed for posts).",
+    )
+    incident_post_days: int = Field(
+        1095, gt=0, description="Days the posts of a closed incident are kept as its evidence."
+    )
 
 
 class Settings(BaseSettings):
@@ -145,8 +224,14 @@ class Settings(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
-    config_dir: Path = Field(Path(), description="Folder of sources.yaml, departments.yaml, roster.yaml, routes.yaml and rules/; set by --config.")
-    data_dir: Path = Field(Path("var"), description="Folder of database, keys, evidence and local outbox; relative to config_dir.")
+    config_dir: Path = Field(
+        Path(),
+        description="Folder of sources.yaml, departments.yaml, roster.yaml, routes.yaml and rules/; set by --config.",
+    )
+    data_dir: Path = Field(
+        Path("var"),
+        description="Folder of database, keys, evidence and local outbox; relative to config_dir.",
+    )
     city: CitySettings = CitySettings()
     database: DatabaseSettings = DatabaseSettings()
     crawl: CrawlSettings = CrawlSettings()

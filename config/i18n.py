@@ -1,0 +1,102 @@
+"""Chinese texts and their English: gettext catalogues read straight from the .po files, so nothing is compiled.
+
+Each room keeps its own catalogue `<room>/locale/<language>/LC_MESSAGES/<room>.po` whose msgids are the Chinese texts.
+Chinese is the source language: for zh every text is itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from babel.messages.catalog import Catalog
+from babel.messages.pofile import PoFileError, read_po
+
+from config.settings import ConfigError
+
+ROOT = Path(__file__).parent.parent
+LANGUAGES = ("zh_CN", "en")
+
+
+def catalogue_path(room: str, language: str) -> Path:
+    """Where a room keeps its texts in a language."""
+    return ROOT / room / "locale" / language / "LC_MESSAGES" / f"{room}.po"
+
+
+@cache
+def catalogue(room: str, language: str) -> Catalog | None:
+    """The texts of a room, None if it has none in this language. Raises ConfigError for a broken file."""
+    path = catalogue_path(room, language)
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as stream:
+            return read_po(stream, locale=language, domain=room, abort_invalid=True)
+    except (PoFileError, ValueError) as exc:
+        raise ConfigError([f"{path}: not a valid .po file: {exc}"]) from exc
+
+
+def _language(language: str) -> str:
+    """`zh`, `zh-CN` and the like are Chinese, `en-US` is English; any other language is refused."""
+    short = language.replace("-", "_").split("_")[0].lower()
+    for known in LANGUAGES:
+        if known.split("_")[0] == short:
+            return known
+    raise ConfigError([f"language = {language!r}: expected one of {', '.join(LANGUAGES)}"])
+
+
+@cache
+def translator(room: str, language: str) -> Callable[[str], str]:
+    """`_` of a room in a language. A text without a translation stays Chinese; a test counts those."""
+    known = _language(language)
+    texts = None if known == "zh_CN" else catalogue(room, known)
+    if texts is None:
+        return str
+
+    table: dict[str, str] = {}
+    for message in texts:
+        if isinstance(message.id, str) and isinstance(message.string, str) and message.id and message.string:
+            if not message.fuzzy:
+                table[message.id] = message.string
+        elif isinstance(message.id, tuple | list) and message.string and message.string[0]:
+            table.setdefault(message.id[0], message.string[0])
+
+    def translate(text: str) -> str:
+        return table.get(text, text)
+
+    return translate
+
+
+@cache
+def ntranslator(room: str, language: str) -> Callable[[str, str, int], str]:
+    """`ngettext` of a room: (singular, plural, n) -> the text for n. Chinese has one form, its singular msgid.
+
+    The catalogue holds `msgid`/`msgid_plural` with `msgstr[0]`, `msgstr[1]`; English takes [0] for n = 1 only.
+    """
+    known = _language(language)
+    texts = None if known == "zh_CN" else catalogue(room, known)
+    table: dict[str, tuple[str, ...]] = {}
+    for message in texts or ():
+        if isinstance(message.id, tuple | list) and isinstance(message.string, tuple | list):
+            if all(message.string):
+                table[message.id[0]] = tuple(message.string)
+
+    def translate(singular: str, plural: str, n: int) -> str:
+        if texts is None:
+            return singular if known == "zh_CN" or n == 1 else plural
+        forms = table.get(singular)
+        if forms is None:
+            return singular if n == 1 else plural
+        return forms[0 if n == 1 else min(1, len(forms) - 1)]
+
+    return translate
+
+
+def untranslated(room: str, language: str = "en") -> list[str]:
+    """The texts of a room's catalogue that have no translation or an uncertain (fuzzy) one."""
+    return [
+        message.id if isinstance(message.id, str) else message.id[0]
+        for message in catalogue(room, language) or ()
+        if message.id and (message.fuzzy or not message.string or not all(message.string))
+    ]

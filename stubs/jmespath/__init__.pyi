@@ -1,0 +1,6 @@
+from typing import Any
+
+from jmespath.parser import ParsedResult
+
+def compile(expression: str) -> ParsedResult: ...
+def search(expression: str, data: Any) -> Any: ...
