@@ -85,8 +85,8 @@ class Suggestion:
 class Departments(Record):
     """All departments and duties of the city."""
 
-    departments: tuple[Department, ...] = Field(min_length=1)
-    duties: tuple[Duty, ...] = Field(min_length=1)
+    departments: tuple[Department, ...] = Field(min_length=1, description="All units.")
+    duties: tuple[Duty, ...] = Field(min_length=1, description="Who leads which domain.")
     supervision: str = Field(
         description="Department id that supervises all others and takes what nobody else may."
     )

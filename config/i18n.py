@@ -78,17 +78,17 @@ def ntranslator(room: str, language: str) -> Callable[[str, str, int], str]:
     texts = None if known == "zh_CN" else catalogue(room, known)
     table: dict[str, tuple[str, ...]] = {}
     for message in texts or ():
-        if isinstance(message.id, tuple | list) and isinstance(message.string, tuple | list):
-            if all(message.string):
-                table[message.id[0]] = tuple(message.string)
+        forms = message.string
+        if isinstance(message.id, tuple | list) and isinstance(forms, tuple | list) and all(forms):
+            table[message.id[0]] = tuple(forms)
 
     def translate(singular: str, plural: str, n: int) -> str:
         if texts is None:
             return singular if known == "zh_CN" or n == 1 else plural
-        forms = table.get(singular)
-        if forms is None:
+        known_forms = table.get(singular)
+        if known_forms is None:
             return singular if n == 1 else plural
-        return forms[0 if n == 1 else min(1, len(forms) - 1)]
+        return known_forms[0 if n == 1 else min(1, len(known_forms) - 1)]
 
     return translate
 

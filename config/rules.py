@@ -39,13 +39,13 @@ class Meta(Record):
 class ClockNote(Record):
     """How one unit of time is counted, with the clause that says so."""
 
-    runs: str
-    start: str = ""
-    start_rule: str = ""
-    end_rule: str = ""
-    basis: Basis = "proposed"
-    source: str = ""
-    quote: str = ""
+    runs: str = Field(description="Which time counts.")
+    start: str = Field("", description="The instant from which it runs.")
+    start_rule: str = Field("", description="How the first day counts.")
+    end_rule: str = Field("", description="When the last day ends.")
+    basis: Basis = Field("proposed", description="How firm this is.")
+    source: str = Field("", description="Law and article.")
+    quote: str = Field("", description="Its words.")
 
 
 class RuleDomain(Record):
@@ -66,17 +66,17 @@ class RuleDomain(Record):
 class _Entry(Record):
     """What obligations, response rules and hotline rules have in common."""
 
-    id: str
-    action: str = Field(min_length=2)
-    deadline: str = ""
+    id: str = Field(description="Id of the rule.")
+    action: str = Field(min_length=2, description="What has to be done.")
+    deadline: str = Field("", description="PT5H, P5WD, P60D, monthly, a date, or the law's own word.")
     extension: str | None = Field(None, description="May be added once.")
     extension_to: str | None = Field(None, description="Longest in all, where the law gives the sum.")
-    clock: Unit | None = None
+    clock: Unit | None = Field(None, description="Unit in which it runs; must fit the deadline.")
     starts_on: Moment = Field("external", description=_START)
     stops_on: Moment = Field("external", description=_STOP)
-    basis: Basis
-    source: str = ""
-    quote: str = Field(min_length=3)
+    basis: Basis = Field(description="How firm it is: notice, law, page, memory, proposed.")
+    source: str = Field("", description="Law and article, or page; required for law and page.")
+    quote: str = Field(min_length=3, description="The clause, word for word.")
 
     @cached_property
     def due(self) -> Deadline:
@@ -101,17 +101,17 @@ class _Entry(Record):
 class Obligation(_Entry):
     """A dated or countable duty of the notice."""
 
-    id: str = Field(pattern=r"^S\d\d$")
+    id: str = Field(pattern=r"^S\d\d$", description="S01 to S99.")
     domain: str = Field(description="A domain of this file, or `all`.")
-    trigger: str = Field(min_length=1)
+    trigger: str = Field(min_length=1, description="What sets it off.")
     units: tuple[str, ...] = Field(min_length=1, description="Units in the notice's brackets.")
 
 
 class ResponseRule(_Entry):
     """How fast somebody has to be answered."""
 
-    id: str = Field(pattern=r"^R\d\d$")
-    applies: str = Field(min_length=1)
+    id: str = Field(pattern=r"^R\d\d$", description="R01 to R99.")
+    applies: str = Field(min_length=1, description="To what it applies.")
     levels: tuple[Literal["general", "serious", "major", "critical"], ...] = Field(
         (),
         description="Grades of an incident whose detection opens this clock by itself; empty: never by itself.",
@@ -131,7 +131,7 @@ class ResponseRule(_Entry):
 class HotlineRule(_Entry):
     """A duty of the 12345 hotline."""
 
-    id: str = Field(pattern=r"^H\d\d$")
+    id: str = Field(pattern=r"^H\d\d$", description="H01 to H99.")
 
 
 class Escalation(Record):

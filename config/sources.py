@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from config.domains import IDS
 from config.files import Record, parse, read_yaml, repeated
 
-#: Days of a record the importers and spiders may fill from a JSON answer.
+#: Fields of a post that a JSON source may fill. `author` becomes a pseudonym before anything is stored.
 POST_FIELDS = (
     "id",
     "url",
@@ -59,7 +59,9 @@ def _offset(value: str) -> str:
     return value
 
 
-class _Common(Record):
+class CommonSource(Record):
+    """What every source has."""
+
     id: str = Field(
         pattern=r"^[a-z0-9][a-z0-9_-]{0,59}$",
         description="Stable name in the database: lower case, digits, - and _.",
@@ -128,7 +130,7 @@ class _Common(Record):
         return value
 
     @model_validator(mode="after")
-    def _reason_of_tier_b(self) -> _Common:
+    def _reason_of_tier_b(self) -> CommonSource:
         if self.tier == "B" and not self.reason:
             raise ValueError("a tier B source needs `reason`: why its pages are read although it has no feed")
         return self
@@ -144,7 +146,9 @@ class _Common(Record):
         return frozenset({self.host, *(host.lower() for host in self.allow_hosts)})
 
 
-class _Linked(_Common):
+class _Linked(CommonSource):
+    """A source that is a list of links to pages."""
+
     link_pattern: str = Field(
         "",
         description="Regular expression that the address of a post matches; empty: every link of an allowed host.",
@@ -161,10 +165,10 @@ class _Linked(_Common):
         return _regex(value) or ""
 
 
-class RssSource(_Common):
+class RssSource(CommonSource):
     """An RSS or Atom feed."""
 
-    kind: Literal["rss"]
+    kind: Literal["rss"] = Field(description="Names this kind.")
     full_text: bool = Field(
         False, description="Fetch each entry's page for its full text; off: the feed's own text."
     )
@@ -173,7 +177,7 @@ class RssSource(_Common):
 class SitemapSource(_Linked):
     """A sitemap or sitemap index; each matching page is fetched and its main text taken."""
 
-    kind: Literal["sitemap"]
+    kind: Literal["sitemap"] = Field(description="Names this kind.")
     max_age_days: float = Field(
         7.0, gt=0, le=3650, description="Days: pages with an older lastmod are left alone."
     )
@@ -182,7 +186,7 @@ class SitemapSource(_Linked):
 class ColumnSource(_Linked):
     """A column page (栏目页): a list of links to articles."""
 
-    kind: Literal["column"]
+    kind: Literal["column"] = Field(description="Names this kind.")
     list_selector: str = Field("", description="CSS selector of the list; empty: the whole page.")
     next_selector: str = Field(
         "", description="CSS selector of the link to the next list page; empty: one page only."
@@ -210,10 +214,10 @@ class Pagination(Record):
         return self
 
 
-class JsonSource(_Common):
+class JsonSource(CommonSource):
     """A JSON API over HTTP. `{since}`, `{page}`, `{offset}`, `{cursor}` and `{size}` in url and body are filled in."""
 
-    kind: Literal["json"]
+    kind: Literal["json"] = Field(description="Names this kind.")
     method: Literal["GET", "POST"] = Field("GET", description="HTTP method.")
     headers: dict[str, str] = Field(
         {}, description="Further headers; `${NAME}` is taken from the environment, never written here."
