@@ -26,7 +26,12 @@ class Keys:
         """Derive all keys from one secret of at least 32 bytes."""
         if len(secret) < 32:
             raise ConfigError([f"the secret has {len(secret)} bytes; at least 32 are needed"])
-        return cls(*(hmac.digest(secret, f"quansheng/{use}/1".encode(), hashlib.sha256) for use in ("pseudonym", "audit", "links", "sessions")))
+        return cls(
+            *(
+                hmac.digest(secret, f"quansheng/{use}/1".encode(), hashlib.sha256)
+                for use in ("pseudonym", "audit", "links", "sessions")
+            )
+        )
 
 
 def load_keys(data_path: Path) -> Keys:
@@ -50,7 +55,13 @@ def load_keys(data_path: Path) -> Keys:
     try:
         secret = bytes.fromhex(text)
     except ValueError as exc:
-        raise ConfigError([f"{file}: not a key (hexadecimal digits expected); restore it from your backup"]) from exc
+        raise ConfigError(
+            [f"{file}: not a key (hexadecimal digits expected); restore it from your backup"]
+        ) from exc
     if len(secret) < 32:
-        raise ConfigError([f"{file}: {len(secret)} bytes; 32 expected; restore it from your backup, or delete it if it never was in use"])
+        raise ConfigError(
+            [
+                f"{file}: {len(secret)} bytes; 32 expected; restore it from your backup, or delete it if it never was in use"
+            ]
+        )
     return Keys.derive(secret)

@@ -54,7 +54,9 @@ def verify_ack(key: bytes, token: str, now: datetime) -> AckClaim:
         body = base64.urlsafe_b64decode(body_text + "=" * (-len(body_text) % 4))
     except ValueError as exc:
         raise BadToken("forged") from exc
-    if not hmac.compare_digest(_encode(hmac.digest(key, body, hashlib.sha256)[:16]).encode(), signature.encode()):
+    if not hmac.compare_digest(
+        _encode(hmac.digest(key, body, hashlib.sha256)[:16]).encode(), signature.encode()
+    ):
         raise BadToken("forged")
     incident_id, epoch, step, person, expires = json.loads(body)
     claim = AckClaim(incident_id, epoch, step, person, datetime.fromtimestamp(expires, UTC))

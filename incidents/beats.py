@@ -41,7 +41,10 @@ def get_beat(session: Session, name: str) -> Beat | None:
 
 def all_beats(session: Session) -> list[Beat]:
     """Every part's last sign of life."""
-    return [Beat(row.name, row.ok_at, row.value) for row in session.scalars(select(Heartbeat).order_by(Heartbeat.name))]
+    return [
+        Beat(row.name, row.ok_at, row.value)
+        for row in session.scalars(select(Heartbeat).order_by(Heartbeat.name))
+    ]
 
 
 def cursor(session: Session, reader: str) -> int:

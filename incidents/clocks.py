@@ -68,7 +68,11 @@ def open_deadline(
     trace: Sequence[str],
 ) -> bool:
     """Start a clock; False when this rule already has one in this round."""
-    exists = session.scalar(select(Deadline.id).where(Deadline.incident_id == incident_id, Deadline.rule_id == rule_id, Deadline.round == round))
+    exists = session.scalar(
+        select(Deadline.id).where(
+            Deadline.incident_id == incident_id, Deadline.rule_id == rule_id, Deadline.round == round
+        )
+    )
     if exists is not None:
         return False
     session.add(
@@ -114,7 +118,11 @@ def close_deadlines(
 
 def reopen_cancelled(session: Session, incident_id: int, round: int) -> list[DeadlineView]:
     """Let cancelled clocks of this round run on from where they started (a merge or false alarm was taken back)."""
-    rows = session.scalars(select(Deadline).where(Deadline.incident_id == incident_id, Deadline.round == round, Deadline.state == "cancelled"))
+    rows = session.scalars(
+        select(Deadline).where(
+            Deadline.incident_id == incident_id, Deadline.round == round, Deadline.state == "cancelled"
+        )
+    )
     opened = []
     for row in rows:
         row.state, row.closed_at = "open", None
@@ -125,7 +133,9 @@ def reopen_cancelled(session: Session, incident_id: int, round: int) -> list[Dea
 
 def passed_deadlines(session: Session, now: datetime, limit: int = 200) -> list[DeadlineView]:
     """Open clocks whose time has passed and that nobody has noticed yet, earliest first."""
-    query = select(Deadline).where(Deadline.state == "open", Deadline.due_at < now, Deadline.overdue_noticed_at.is_(None))
+    query = select(Deadline).where(
+        Deadline.state == "open", Deadline.due_at < now, Deadline.overdue_noticed_at.is_(None)
+    )
     return [_view(row) for row in session.scalars(query.order_by(Deadline.due_at, Deadline.id).limit(limit))]
 
 
@@ -136,12 +146,22 @@ def notice_overdue(session: Session, deadline_id: int, now: datetime) -> None:
 
 def deadlines_of(session: Session, incident_id: int) -> list[DeadlineView]:
     """All clocks of one incident, the most urgent first."""
-    return [_view(row) for row in session.scalars(select(Deadline).where(Deadline.incident_id == incident_id).order_by(Deadline.due_at, Deadline.id))]
+    return [
+        _view(row)
+        for row in session.scalars(
+            select(Deadline).where(Deadline.incident_id == incident_id).order_by(Deadline.due_at, Deadline.id)
+        )
+    ]
 
 
 def open_deadlines(session: Session) -> list[DeadlineView]:
     """All open clocks, the most urgent first."""
-    return [_view(row) for row in session.scalars(select(Deadline).where(Deadline.state == "open").order_by(Deadline.due_at, Deadline.id))]
+    return [
+        _view(row)
+        for row in session.scalars(
+            select(Deadline).where(Deadline.state == "open").order_by(Deadline.due_at, Deadline.id)
+        )
+    ]
 
 
 @dataclass(frozen=True)
@@ -157,29 +177,63 @@ class TimerView:
     payload: dict[str, Any]
 
 
-def add_timer(session: Session, *, incident_id: int, kind: str, epoch: int, step: int, due_at: datetime, payload: dict[str, Any] | None = None) -> bool:
+def add_timer(
+    session: Session,
+    *,
+    incident_id: int,
+    kind: str,
+    epoch: int,
+    step: int,
+    due_at: datetime,
+    payload: dict[str, Any] | None = None,
+) -> bool:
     """Set a timer; False when it exists already (done or not)."""
-    exists = session.scalar(select(Timer.id).where(Timer.incident_id == incident_id, Timer.kind == kind, Timer.epoch == epoch, Timer.step == step))
+    exists = session.scalar(
+        select(Timer.id).where(
+            Timer.incident_id == incident_id, Timer.kind == kind, Timer.epoch == epoch, Timer.step == step
+        )
+    )
     if exists is not None:
         return False
-    session.add(Timer(incident_id=incident_id, kind=kind, epoch=epoch, step=step, due_at=due_at, payload=payload or {}))
+    session.add(
+        Timer(
+            incident_id=incident_id, kind=kind, epoch=epoch, step=step, due_at=due_at, payload=payload or {}
+        )
+    )
     session.flush()
     return True
 
 
 def due_timers(session: Session, now: datetime, limit: int = 200) -> list[TimerView]:
     """Timers whose time has come, earliest first."""
-    rows = session.scalars(select(Timer).where(Timer.done_at.is_(None), Timer.due_at <= now).order_by(Timer.due_at, Timer.id).limit(limit))
-    return [TimerView(row.id, row.incident_id, row.kind, row.epoch, row.step, row.due_at, row.payload) for row in rows]
+    rows = session.scalars(
+        select(Timer)
+        .where(Timer.done_at.is_(None), Timer.due_at <= now)
+        .order_by(Timer.due_at, Timer.id)
+        .limit(limit)
+    )
+    return [
+        TimerView(row.id, row.incident_id, row.kind, row.epoch, row.step, row.due_at, row.payload)
+        for row in rows
+    ]
 
 
-def finish_timer(session: Session, timer_id: int, result: Literal["fired", "superseded"], now: datetime) -> None:
+def finish_timer(
+    session: Session, timer_id: int, result: Literal["fired", "superseded"], now: datetime
+) -> None:
     """Mark a timer as done."""
     row = session.get_one(Timer, timer_id)
     row.done_at, row.result = now, result
 
 
-def cancel_timers(session: Session, incident_id: int, now: datetime, *, kinds: Sequence[str] | None = None, up_to_epoch: int | None = None) -> int:
+def cancel_timers(
+    session: Session,
+    incident_id: int,
+    now: datetime,
+    *,
+    kinds: Sequence[str] | None = None,
+    up_to_epoch: int | None = None,
+) -> int:
     """Mark open timers of one incident as superseded; returns how many."""
     query = select(Timer).where(Timer.incident_id == incident_id, Timer.done_at.is_(None))
     if kinds is not None:

@@ -72,7 +72,9 @@ def chain_hash(key: bytes, previous: str, event: IncidentEvent) -> str:
 
 def head(session: Session) -> Head:
     """Number and hash of the last event; (0, zeros) in an empty database."""
-    row = session.execute(select(IncidentEvent.seq, IncidentEvent.hash).order_by(IncidentEvent.seq.desc()).limit(1)).first()
+    row = session.execute(
+        select(IncidentEvent.seq, IncidentEvent.hash).order_by(IncidentEvent.seq.desc()).limit(1)
+    ).first()
     return Head(row.seq, row.hash) if row else Head(0, GENESIS)
 
 
@@ -103,7 +105,9 @@ def append(
     `recorded_at` never falls: when the machine's clock was set back, the last event's time is used.
     """
     lock_chain(session)
-    last = session.execute(select(IncidentEvent).order_by(IncidentEvent.seq.desc()).limit(1)).scalar_one_or_none()
+    last = session.execute(
+        select(IncidentEvent).order_by(IncidentEvent.seq.desc()).limit(1)
+    ).scalar_one_or_none()
     recorded = max(now, last.recorded_at) if last else now
     occurred = min(occurred_at or now, recorded)
     event = IncidentEvent(
@@ -130,7 +134,11 @@ def append(
 
 def events_after(session: Session, seq: int, limit: int = 1000) -> list[IncidentEvent]:
     """Events with a number above `seq`, oldest first: how a reader follows the record."""
-    return list(session.scalars(select(IncidentEvent).where(IncidentEvent.seq > seq).order_by(IncidentEvent.seq).limit(limit)))
+    return list(
+        session.scalars(
+            select(IncidentEvent).where(IncidentEvent.seq > seq).order_by(IncidentEvent.seq).limit(limit)
+        )
+    )
 
 
 def count(session: Session) -> int:
@@ -155,12 +163,26 @@ def verify(session: Session, key: bytes, *, known_head: Head | None = None) -> V
         if event.seq != expected:
             return Verdict(False, expected - 1, at, expected, f"event {expected} is missing")
         if event.prev_hash != previous:
-            return Verdict(False, expected - 1, at, expected, f"event {expected} does not follow event {expected - 1}")
+            return Verdict(
+                False, expected - 1, at, expected, f"event {expected} does not follow event {expected - 1}"
+            )
         if not hmac.compare_digest(event.hash, chain_hash(key, previous, event)):
-            return Verdict(False, expected - 1, at, expected, f"event {expected} was changed after it was written, or the key is another one")
+            return Verdict(
+                False,
+                expected - 1,
+                at,
+                expected,
+                f"event {expected} was changed after it was written, or the key is another one",
+            )
         previous, expected = event.hash, expected + 1
         seen_head = seen_head or (known_head is not None and Head(event.seq, event.hash) == known_head)
     end = Head(expected - 1, previous)
     if known_head is not None and known_head.seq > 0 and not seen_head:
-        return Verdict(False, end.seq, end, known_head.seq, f"the noted head {known_head.seq} is not in this chain: events were cut off or rewritten")
+        return Verdict(
+            False,
+            end.seq,
+            end,
+            known_head.seq,
+            f"the noted head {known_head.seq} is not in this chain: events were cut off or rewritten",
+        )
     return Verdict(True, end.seq, end)

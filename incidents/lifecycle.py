@@ -69,7 +69,13 @@ def fold(history: Iterable[IncidentEvent]) -> Situation:
 
 def history_of(session: Session, incident_id: int) -> list[IncidentEvent]:
     """All events of one incident, oldest first."""
-    return list(session.scalars(select(IncidentEvent).where(IncidentEvent.incident_id == incident_id).order_by(IncidentEvent.version)))
+    return list(
+        session.scalars(
+            select(IncidentEvent)
+            .where(IncidentEvent.incident_id == incident_id)
+            .order_by(IncidentEvent.version)
+        )
+    )
 
 
 def situation_of(session: Session, incident_id: int) -> Situation:
@@ -78,7 +84,9 @@ def situation_of(session: Session, incident_id: int) -> Situation:
 
 
 def _load(session: Session, incident_id: int) -> Incident:
-    row = session.execute(select(Incident).where(Incident.id == incident_id).with_for_update()).scalar_one_or_none()
+    row = session.execute(
+        select(Incident).where(Incident.id == incident_id).with_for_update()
+    ).scalar_one_or_none()
     if row is None:
         raise Refused("没有这个事件。", f"there is no incident {incident_id}")
     return row
@@ -86,7 +94,14 @@ def _load(session: Session, incident_id: int) -> Incident:
 
 def _relevant(situation: Situation) -> tuple[object, ...]:
     """What a person decides on. Pages sent meanwhile do not make a form stale."""
-    return (situation.state, situation.epoch, situation.round, situation.level, situation.department, situation.parent_id)
+    return (
+        situation.state,
+        situation.epoch,
+        situation.round,
+        situation.level,
+        situation.department,
+        situation.parent_id,
+    )
 
 
 def _check_merge(session: Session, incident: Incident, command: Merge) -> None:
@@ -94,7 +109,10 @@ def _check_merge(session: Session, incident: Incident, command: Merge) -> None:
     if parent is None:
         raise Refused("没有要并入的事件。", f"there is no incident {command.parent_id} to merge into")
     if parent.state in (State.WATCHING, State.MERGED, State.FALSE_ALARM):
-        raise Refused("不能并入该事件：它未发现、已并入或为误报。", f"incident {parent.number or parent.id} is {parent.state}: nothing can be merged into it")
+        raise Refused(
+            "不能并入该事件：它未发现、已并入或为误报。",
+            f"incident {parent.number or parent.id} is {parent.state}: nothing can be merged into it",
+        )
     if parent.id == incident.id:
         raise Refused("事件不能并入自己。", "an incident cannot be merged into itself")
     # no cycle is possible: a merged incident is never a parent, and a parent that is merged later
@@ -148,7 +166,9 @@ def handle(
     if idempotency_key is not None:
         done = session.scalar(select(IncidentEvent).where(IncidentEvent.idempotency_key == idempotency_key))
         if done is not None:
-            return Outcome(incident_id, row.number or "", situation.version, situation.state, (done.kind,), repeated=True)
+            return Outcome(
+                incident_id, row.number or "", situation.version, situation.state, (done.kind,), repeated=True
+            )
     if expected_version is not None and expected_version != situation.version:
         seen = fold(history[:expected_version])
         if expected_version > situation.version or _relevant(seen) != _relevant(situation):
@@ -162,11 +182,22 @@ def handle(
     if isinstance(command, Detect) and row.number is None:
         row.number = _next_number(session, now)
     for index, fact in enumerate(facts):
-        situation = _append(session, row, situation, fact, actor=actor, channel=channel, now=now, idempotency_key=idempotency_key if index == 0 else None)
+        situation = _append(
+            session,
+            row,
+            situation,
+            fact,
+            actor=actor,
+            channel=channel,
+            now=now,
+            idempotency_key=idempotency_key if index == 0 else None,
+        )
     _project(row, situation)
     if isinstance(command, Merge | Unmerge):
         session.flush()
-    return Outcome(incident_id, row.number or "", situation.version, situation.state, tuple(fact.kind for fact in facts))
+    return Outcome(
+        incident_id, row.number or "", situation.version, situation.state, tuple(fact.kind for fact in facts)
+    )
 
 
 def _append(
@@ -218,23 +249,49 @@ def record(
     """
     events.lock_chain(session)
     row = _load(session, incident_id)
-    if idempotency_key is not None and session.scalar(select(IncidentEvent.seq).where(IncidentEvent.idempotency_key == idempotency_key)):
+    if idempotency_key is not None and session.scalar(
+        select(IncidentEvent.seq).where(IncidentEvent.idempotency_key == idempotency_key)
+    ):
         return False
     situation = situation_of(session, incident_id)
     # an event about an earlier epoch must not move the incident back into it
     payload = payload if epoch is None else {**payload, "epoch": epoch}
     fact = Fact(kind, payload, situation.epoch, situation.round)
-    _project(row, _append(session, row, situation, fact, actor=actor, channel=channel, now=now, occurred_at=occurred_at, idempotency_key=idempotency_key))
+    _project(
+        row,
+        _append(
+            session,
+            row,
+            situation,
+            fact,
+            actor=actor,
+            channel=channel,
+            now=now,
+            occurred_at=occurred_at,
+            idempotency_key=idempotency_key,
+        ),
+    )
     return True
 
 
-def record_act(session: Session, kind: str, payload: dict[str, Any], *, actor: str, channel: str, now: datetime, incident_id: int | None = None) -> None:
+def record_act(
+    session: Session,
+    kind: str,
+    payload: dict[str, Any],
+    *,
+    actor: str,
+    channel: str,
+    now: datetime,
+    incident_id: int | None = None,
+) -> None:
     """Add an audit row that concerns no incident's history: log-in, view, export, refusal.
 
     `incident_id` goes into the payload, so that looking at an incident does not change its version.
     """
     about = payload if incident_id is None else {**payload, "incident_id": incident_id}
-    events.append(session, session.info["audit_key"], kind=kind, actor=actor, channel=channel, now=now, payload=about)
+    events.append(
+        session, session.info["audit_key"], kind=kind, actor=actor, channel=channel, now=now, payload=about
+    )
 
 
 def handle_or_refuse(
@@ -276,14 +333,29 @@ def handle_or_refuse(
 
 
 def _plain(command: Command) -> dict[str, Any]:
-    return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in asdict(command).items()}
+    return {
+        key: value.isoformat() if isinstance(value, datetime) else value
+        for key, value in asdict(command).items()
+    }
 
 
 def rebuild(session: Session) -> int:
     """Recompute the cached columns of every incident from its events; returns how many rows differed."""
     changed = 0
     for row in session.scalars(select(Incident).where(Incident.version > 0)):
-        columns = ("state", "version", "epoch", "round", "level", "track", "why", "department", "officer", "parent_id", *INSTANTS)
+        columns = (
+            "state",
+            "version",
+            "epoch",
+            "round",
+            "level",
+            "track",
+            "why",
+            "department",
+            "officer",
+            "parent_id",
+            *INSTANTS,
+        )
         before = [getattr(row, name) for name in columns]
         _project(row, situation_of(session, row.id))
         changed += before != [getattr(row, name) for name in columns]

@@ -46,7 +46,15 @@ class OutboxRow:
     uncertain: bool = False
 
 
-def message_id(incident_id: int | None, epoch: int, step: int, recipient: str, channel: str, kind: str = "page", period: str = "") -> str:
+def message_id(
+    incident_id: int | None,
+    epoch: int,
+    step: int,
+    recipient: str,
+    channel: str,
+    kind: str = "page",
+    period: str = "",
+) -> str:
     """The row's key: the same message always has the same id, so it can be enqueued once only."""
     return str(uuid5(_NAMESPACE, f"{incident_id}/{epoch}/{step}/{recipient}/{channel}/{kind}/{period}"))
 
@@ -110,7 +118,9 @@ def enqueue(
     return True
 
 
-def claim(session: Session, now: datetime, *, lease_s: float, limit: int = 20, channels: Sequence[str] | None = None) -> list[OutboxRow]:
+def claim(
+    session: Session, now: datetime, *, lease_s: float, limit: int = 20, channels: Sequence[str] | None = None
+) -> list[OutboxRow]:
     """Take up to `limit` due messages, the most urgent first, under a lease of `lease_s` seconds.
 
     The lease must be much longer than a send. Two senders never hold one row at once.
@@ -119,7 +129,11 @@ def claim(session: Session, now: datetime, *, lease_s: float, limit: int = 20, c
     query = select(Outbox).where(due, Outbox.not_before <= now)
     if channels is not None:
         query = query.where(Outbox.channel.in_(channels))
-    query = query.order_by(Outbox.priority, Outbox.created_at, Outbox.id).limit(limit).with_for_update(skip_locked=True)
+    query = (
+        query.order_by(Outbox.priority, Outbox.created_at, Outbox.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
     taken = []
     for outbox in session.scalars(query):
         # the last try left no result: cut off between send and record
@@ -145,7 +159,9 @@ def record(
 ) -> None:
     """Write down what the channel said. `retry` and `unknown` need `retry_at`, the time of the next try."""
     outbox = session.get_one(Outbox, id)
-    attempt = session.scalar(select(OutboxAttempt).where(OutboxAttempt.outbox_id == id).order_by(OutboxAttempt.id.desc()).limit(1))
+    attempt = session.scalar(
+        select(OutboxAttempt).where(OutboxAttempt.outbox_id == id).order_by(OutboxAttempt.id.desc()).limit(1)
+    )
     if attempt is not None:
         attempt.finished_at, attempt.result, attempt.detail = now, result, detail[:2000]
     outbox.lease_until = None
@@ -160,7 +176,14 @@ def record(
         outbox.error = f"{result}: {detail}"[:2000]
 
 
-def supersede(session: Session, incident_id: int, now: datetime, *, kinds: Sequence[str] | None = None, below_epoch: int | None = None) -> int:
+def supersede(
+    session: Session,
+    incident_id: int,
+    now: datetime,
+    *,
+    kinds: Sequence[str] | None = None,
+    below_epoch: int | None = None,
+) -> int:
     """Withdraw messages that were not sent yet and are no longer needed; returns how many."""
     change = update(Outbox).where(Outbox.incident_id == incident_id, Outbox.state == "pending")
     if kinds is not None:
@@ -185,7 +208,14 @@ def get(session: Session, id: str) -> OutboxRow | None:
 
 def messages_of(session: Session, incident_id: int) -> list[OutboxRow]:
     """All messages about one incident, oldest first."""
-    return [_row(row) for row in session.scalars(select(Outbox).where(Outbox.incident_id == incident_id).order_by(Outbox.created_at, Outbox.step, Outbox.id))]
+    return [
+        _row(row)
+        for row in session.scalars(
+            select(Outbox)
+            .where(Outbox.incident_id == incident_id)
+            .order_by(Outbox.created_at, Outbox.step, Outbox.id)
+        )
+    ]
 
 
 def latest(session: Session, limit: int = 100, state: str | None = None) -> list[OutboxRow]:
