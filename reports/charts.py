@@ -1,0 +1,167 @@
+"""Charts of the report as PNG: readable in grey print and on a phone, with Chinese from a font that ships in a package.
+
+Each chart has a text alternative (`reports.words`), because many mail clients show no pictures. The same model gives
+the same bytes: no date and no software name is written into the file.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import pylopdf_fonts_zh_cn
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.ticker import MaxNLocator
+
+#: shown width in the mail, pixels; drawn at twice that for sharp screens
+WIDTH = 632
+_DPI = 200
+_INK, _NEG, _NEU, _POS, _GRID, _OLD = "#1f2d3d", "#9b1c1c", "#8fa3b8", "#dbe4ee", "#d9dfe6", "#6b7785"
+
+
+def _font(size: float) -> FontProperties:
+    return FontProperties(fname=str(pylopdf_fonts_zh_cn.sans_path()), size=size)
+
+
+def _canvas(height: int) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH / 100, height / 100), dpi=_DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.07, 0.14, 0.91, 0.70))
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(_OLD)
+    axes.tick_params(length=0, colors=_INK)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _png(figure: Figure) -> bytes:
+    target = io.BytesIO()
+    figure.savefig(target, format="png", dpi=_DPI, metadata={"Software": None})
+    return target.getvalue()
+
+
+def _letter(axes: Axes, size: float) -> None:
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        label.set_fontproperties(_font(size))
+        label.set_color(_INK)
+
+
+def days_chart(
+    days: Sequence[str],
+    tones: Sequence[tuple[int, int, int]],
+    totals: Sequence[int],
+    before: Sequence[int],
+    names: Sequence[str],
+) -> bytes:
+    """Posts a day, stacked by tone (negative, neutral, positive, not judged yet), with the week before as a line.
+
+    `names`: legend texts of negative, neutral, positive, not judged, week before.
+    """
+    figure, axes = _canvas(260)
+    places = range(len(days))
+    base = [0] * len(days)
+    rest = [total - sum(tone) for total, tone in zip(totals, tones, strict=True)]
+    layers = [[tone[index] for tone in tones] for index in range(3)] + [rest]
+    # lightness and hatching differ, so that the layers can be told apart without colour
+    styles = ((_NEG, ""), (_NEU, ""), (_POS, ""), ("white", "////"))
+    for layer, (colour, hatch), name in zip(layers, styles, names[:4], strict=True):
+        if any(layer):
+            axes.bar(
+                places,
+                layer,
+                0.56,
+                base,
+                color=colour,
+                hatch=hatch,
+                edgecolor="#56657a",
+                linewidth=0.5,
+                label=name,
+            )
+            base = [below + part for below, part in zip(base, layer, strict=True)]
+    axes.plot(
+        places,
+        before,
+        color=_INK,
+        linestyle=(0, (4, 2)),
+        linewidth=1.2,
+        marker="o",
+        markersize=3.5,
+        label=names[4],
+    )
+    top = max([*totals, *before, 1])
+    for place, total in zip(places, totals, strict=True):
+        axes.text(
+            place,
+            total + top * 0.025,
+            f"{total:,}",
+            ha="center",
+            va="bottom",
+            color=_INK,
+            fontproperties=_font(10),
+        )
+    axes.set_ylim(0, top * 1.16)
+    axes.set_xticks(list(places), list(days))
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.grid(axis="y", color=_GRID, linewidth=0.7)
+    _letter(axes, 10)
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.01, 1.0),
+        ncols=5,
+        frameon=False,
+        prop=_font(10),
+        handlelength=1.4,
+        columnspacing=1.3,
+        handletextpad=0.5,
+        borderpad=0.2,
+    )
+    return _png(figure)
+
+
+def pairs_chart(
+    labels: Sequence[str], now: Sequence[int], before: Sequence[int], names: tuple[str, str]
+) -> bytes:
+    """Horizontal bars of this week (dark) above those of the week before (light), in the order given."""
+    rows = len(labels)
+    figure, axes = _canvas(64 + 38 * rows)
+    height = 64 + 38 * rows
+    axes.set_position((0.155, 8 / height, 0.775, (height - 40) / height))
+    places = list(range(rows))
+    axes.barh(
+        [p - 0.19 for p in places], now, 0.36, color=_INK, edgecolor=_INK, linewidth=0.5, label=names[0]
+    )
+    axes.barh(
+        [p + 0.19 for p in places], before, 0.36, color=_POS, edgecolor=_OLD, linewidth=0.5, label=names[1]
+    )
+    top = max([*now, *before, 1])
+    for place, new, old in zip(places, now, before, strict=True):
+        axes.text(
+            new + top * 0.012, place - 0.2, f"{new:,}", va="center", color=_INK, fontproperties=_font(10)
+        )
+        axes.text(
+            old + top * 0.012, place + 0.2, f"{old:,}", va="center", color=_OLD, fontproperties=_font(9)
+        )
+    axes.set_xlim(0, top * 1.08)
+    axes.set_ylim(rows - 0.45, -0.55)
+    axes.set_yticks(places, list(labels))
+    axes.set_xticks([])
+    axes.spines["bottom"].set_visible(False)
+    axes.spines["left"].set_visible(True)
+    axes.spines["left"].set_color(_OLD)
+    _letter(axes, 10.5)
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.01, 1.0),
+        ncols=2,
+        frameon=False,
+        prop=_font(10),
+        handlelength=1.4,
+        columnspacing=1.3,
+        handletextpad=0.5,
+        borderpad=0.2,
+    )
+    return _png(figure)

@@ -1,0 +1,248 @@
+"""The weekly report as numbers: frozen, typed, complete. Every page (mail, text, later PDF) is drawn from this alone.
+
+Texts that the configuration holds (names of departments, clauses of rules) are copied in, so that a stored
+report can be read years later without the configuration of its day. Durations are whole seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import date, datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Volume(_Part):
+    """Posts published in the week, and in the week before."""
+
+    posts: int
+    before: int
+    copies: int  # of `posts`, near-copies of an earlier post
+    judged: int  # of `posts`, those that have a judgement; tone shares are of these
+    negative: int
+    neutral: int
+    positive: int
+    judged_before: int
+    negative_before: int
+
+
+class DayRow(_Part):
+    """One day of the week, in local time."""
+
+    day: date
+    posts: int
+    negative: int
+    neutral: int
+    positive: int
+    before: int  # posts on the same weekday one week earlier
+
+
+class CountRow(_Part):
+    """Posts of one domain or district. A post that names two districts counts in both."""
+
+    id: str
+    posts: int
+    before: int
+    negative: int
+
+
+class IncidentLine(_Part):
+    """One incident as it stood at the end of the period."""
+
+    number: str
+    title: str
+    domain: str
+    district: str
+    level: str
+    state: str
+    track: str
+    why: dict[str, Any]  # the arithmetic of its detection, as recorded in the event
+    department: str  # id; empty when nobody has it
+    posts: int  # published in this week, merged incidents included
+    posts_before: int
+    first_posted_at: datetime
+    detected_at: datetime
+    responded_at: datetime | None
+    closed_at: datetime | None
+    score: float | None  # human evaluation, 0..100
+    round: int
+
+
+class FalseAlarmLine(_Part):
+    """An alarm of ours that people found to be wrong in this week."""
+
+    number: str
+    title: str
+    track: str
+    reason: str  # typed reason
+    note: str
+
+
+class MergedLine(_Part):
+    """An incident found in this week to be part of another one."""
+
+    number: str
+    parent: str
+
+
+class LinkRow(_Part):
+    """One link of the chain of response: those that ended in this week, and those still waited for."""
+
+    id: str  # posted_detected ... assigned_responded, posted_responded
+    n: int
+    median: int | None  # seconds
+    worst: int | None
+    worst_number: str
+    waiting: tuple[str, ...]  # incident numbers
+    longest_wait: int | None
+
+
+class RuleRow(_Part):
+    """What became of the clocks of one rule in this week."""
+
+    rule: str
+    action: str
+    source: str
+    quote: str
+    kept: int  # stopped in this week, in time
+    missed: int  # ran out in this week
+    running: int  # open at the end of the week, not yet due
+    kept_numbers: tuple[str, ...]
+    missed_numbers: tuple[str, ...]
+
+
+class MissedLine(_Part):
+    """One clock that ran out in this week, or earlier and was not answered when the week began."""
+
+    number: str
+    rule: str
+    department: str  # who held the incident when the time ran out; empty: nobody had been given it
+    due_at: datetime
+    answered_at: datetime | None  # None: not answered by the end of the period
+    late: int  # seconds between due time and answer (or end of the period)
+    provisional: bool
+    earlier: bool  # ran out before this week
+
+
+class DepartmentRow(_Part):
+    """One department in this week. No rank: see `min_sample` of the model."""
+
+    id: str
+    name: str
+    assigned: int
+    returned: int
+    responded: int
+    median: int | None  # assigned -> responded, seconds, of those answered in this week
+    worst: int | None
+    kept: int
+    missed: int
+    open: int
+    numbers: tuple[str, ...]
+
+
+class SourceRow(_Part):
+    """One configured source, or one that gave posts and is no longer configured."""
+
+    id: str
+    name: str
+    enabled: bool
+    posts: int
+    days: int
+    last_at: datetime | None
+
+
+class AuditHead(_Part):
+    """The end of the event chain at the end of the period."""
+
+    seq: int
+    hash: str
+
+
+class WeeklyModel(_Part):
+    """Everything that the weekly report says. [since, until) is the ISO week in local time."""
+
+    week: str  # 2026-W47
+    city: str
+    timezone: str
+    since: datetime
+    until: datetime
+    as_of: datetime  # end of the period that was looked at: `until`, or earlier when the week still runs
+    generated_at: datetime
+    min_sample: int
+    volume: Volume
+    days: tuple[DayRow, ...]
+    domains: tuple[CountRow, ...]
+    districts: tuple[CountRow, ...]
+    no_district: int  # posts that name no district
+    detected: int  # incidents detected in the week, false alarms and merged ones included
+    manual: int  # of these, raised by a person because the system had not
+    new: tuple[IncidentLine, ...]
+    growing: tuple[IncidentLine, ...]
+    closed: tuple[IncidentLine, ...]
+    other_open: tuple[IncidentLine, ...]  # open at the end, neither new nor growing
+    reopened: tuple[str, ...]
+    false_alarms: tuple[FalseAlarmLine, ...]
+    merged: tuple[MergedLine, ...]
+    links: tuple[LinkRow, ...]
+    rules: tuple[RuleRow, ...]
+    missed: tuple[MissedLine, ...]
+    departments: tuple[DepartmentRow, ...]
+    sources: tuple[SourceRow, ...]
+    rules_version: str
+    department_names: dict[str, str]  # department id -> name, as configured when the report was written
+    audit: AuditHead
+
+    @property
+    def preliminary(self) -> bool:
+        """Whether the week was still running."""
+        return self.as_of < self.until
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to tell: no post, no incident, no clock."""
+        return not (
+            self.volume.posts
+            or self.detected
+            or self.open_incidents
+            or self.closed
+            or self.false_alarms
+            or self.rules
+            or self.missed
+        )
+
+    @property
+    def open_incidents(self) -> tuple[IncidentLine, ...]:
+        """Incidents in which something is still to be done at the end of the period."""
+        finished = ("closed", "false_alarm", "merged")
+        lines = (*self.new, *self.growing, *self.other_open)
+        return tuple(line for line in lines if line.state not in finished)
+
+    @property
+    def kept(self) -> int:
+        """Clocks stopped in time in this week."""
+        return sum(row.kept for row in self.rules)
+
+    @property
+    def ran_out(self) -> int:
+        """Clocks that ran out in this week."""
+        return sum(row.missed for row in self.rules)
+
+    def department(self, department_id: str) -> str:
+        """Name of a department; its id when it is configured no longer."""
+        return self.department_names.get(department_id, department_id)
+
+    def stored(self) -> dict[str, Any]:
+        """The model as plain JSON, for the report's row and for comparison."""
+        return self.model_dump(mode="json")
+
+    def digest(self) -> str:
+        """SHA-256 over everything but the time of writing: two equal digests say the same."""
+        content = {key: value for key, value in self.stored().items() if key != "generated_at"}
+        text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,379 @@
+"""Sentences of the weekly report, Chinese and English, made from the model alone.
+
+Every sentence about incidents cites their numbers; a rate below the minimum sample becomes "not enough data"; a
+figure that the model does not hold has no sentence. msgids are the Chinese texts (reports/locale).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from config.domains import domain_label
+from config.i18n import translator
+from reports.model import CountRow, DepartmentRow, IncidentLine, LinkRow, MissedLine, RuleRow, WeeklyModel
+from reports.reasons import detection_reason
+
+#: numbers cited in one sentence before "and n more"; the tables below the sentence name all
+CITED = 6
+
+
+class Words:
+    """Texts of one report in one language."""
+
+    def __init__(self, model: WeeklyModel, language: str) -> None:
+        self.model = model
+        self.language = language
+        self.chinese = not language.startswith("en")
+        self._ = translator("reports", language)
+        self.zone = ZoneInfo(model.timezone)
+
+    # --- small parts
+
+    def number(self, value: int) -> str:
+        """1,234."""
+        return f"{value:,}"
+
+    def share(self, part: int, whole: int) -> str:
+        """A percentage, or "not enough data" below the minimum sample."""
+        if whole < self.model.min_sample:
+            return self._("数据不足")
+        return f"{100 * part / whole:.1f}%"
+
+    def change(self, now: int, before: int) -> str:
+        """Against the week before: per cent when both weeks are large enough, else the plain difference."""
+        if now == before:
+            return self._("持平")
+        if before < self.model.min_sample:
+            return f"{now - before:+,}"
+        return f"{100 * (now - before) / before:+.1f}%"
+
+    def duration(self, seconds: int | None) -> str:
+        """The two largest units of a duration; a dash when there is none."""
+        if seconds is None:
+            return "—"
+        minutes = round(seconds / 60)
+        days, rest = divmod(minutes, 1440)
+        hours, minutes = divmod(rest, 60)
+        if days:
+            parts = [(days, self._("天")), (hours, self._("小时"))]
+        elif hours:
+            parts = [(hours, self._("小时")), (minutes, self._("分钟"))]
+        else:
+            return f"{minutes}{self.gap}{self._('分钟')}"
+        return self.gap.join(f"{value}{self.gap}{unit}" for value, unit in parts if value)
+
+    @property
+    def gap(self) -> str:
+        """What stands between words."""
+        return "" if self.chinese else " "
+
+    def instant(self, at: datetime | None) -> str:
+        """Local time without the year; a dash when there is none."""
+        if at is None:
+            return "—"
+        local = at.astimezone(self.zone)
+        return f"{local.month}月{local.day}日 {local:%H:%M}" if self.chinese else f"{local:%d %b %H:%M}"
+
+    def day(self, at: datetime) -> str:
+        """Local date with the year."""
+        local = at.astimezone(self.zone)
+        return f"{local.year}年{local.month}月{local.day}日" if self.chinese else f"{local:%d %B %Y}"
+
+    def join(self, parts: Sequence[str]) -> str:
+        """A list of names or numbers."""
+        return ("、" if self.chinese else ", ").join(parts)
+
+    def cite(self, numbers: Sequence[str], cap: int = CITED) -> str:
+        """Incident numbers in brackets; empty when there are none."""
+        if not numbers:
+            return ""
+        inside = self.join(numbers[:cap])
+        if len(numbers) > cap:
+            inside = self._("{list} 等{n}件").format(list=inside, n=len(numbers))
+        return f"（{inside}）" if self.chinese else f" ({inside})"
+
+    # --- names
+
+    def domain(self, domain: str) -> str:
+        """Name of a domain; posts outside all domains are called so."""
+        return self._("领域外") if domain in ("none", "") else domain_label(domain, self.language)
+
+    def state(self, state: str) -> str:
+        """Name of a state."""
+        names = {
+            "detected": self._("待研判"),
+            "confirmed": self._("属实待交办"),
+            "assigned": self._("已交办待签收"),
+            "acknowledged": self._("已签收办理中"),
+            "responded": self._("已回应待评估"),
+            "evaluated": self._("已评估待办结"),
+            "closed": self._("已办结"),
+        }
+        return names.get(state, state)
+
+    def level(self, level: str) -> str:
+        """Name of a grade."""
+        names = {
+            "general": self._("一般"),
+            "serious": self._("较大"),
+            "major": self._("重大"),
+            "critical": self._("特别重大"),
+        }
+        return names.get(level, level)
+
+    def reason(self, reason: str) -> str:
+        """Name of a false alarm's typed reason."""
+        names = {
+            "wrong_place": self._("不在本市"),
+            "not_now": self._("不是现在的事"),
+            "fiction_or_history": self._("文艺作品或旧事"),
+            "advertisement": self._("广告"),
+            "duplicate_topic": self._("与其他事件重复"),
+            "no_issue": self._("不构成舆情"),
+            "other": self._("其他"),
+        }
+        return names.get(reason, reason)
+
+    def track(self, track: str) -> str:
+        """Name of the track that raised an incident."""
+        names = {"fast": self._("快速通道"), "burst": self._("突增通道"), "manual": self._("人工上报")}
+        return names.get(track, track)
+
+    def link(self, link: str) -> tuple[str, str]:
+        """Name of a link of the chain and who answers for it."""
+        names = {
+            "posted_detected": (self._("发帖 → 发现"), self._("信源与系统")),
+            "detected_alerted": (self._("发现 → 预警送达"), self._("系统")),
+            "alerted_acknowledged": (self._("预警送达 → 值班确认"), self._("值班员")),
+            "acknowledged_assigned": (self._("值班确认 → 交办"), self._("值班员")),
+            "assigned_responded": (self._("交办 → 首次回应"), self._("承办部门")),
+            "posted_responded": (self._("全程：发帖 → 首次回应"), self._("全链条")),
+        }
+        return names[link]
+
+    # --- headings
+
+    def title(self) -> str:
+        """Title of the report."""
+        return self._("{city}政务舆情周报").format(city=self.model.city)
+
+    def period(self) -> str:
+        """Which week this is."""
+        last = self.model.days[-1].day
+        first = self.model.days[0].day
+        year, week = self.model.week.split("-W")
+        if self.chinese:
+            return f"{year}年第{int(week)}周（{first.year}年{first.month}月{first.day}日至{last.month}月{last.day}日）"
+        return f"Week {int(week)} of {year} ({first:%d %b} to {last:%d %b %Y})"
+
+    # --- sentences
+
+    def summary(self) -> list[str]:
+        """The three or four lines that a leader reads; an empty week says that it is empty."""
+        if self.model.empty:
+            return [
+                self._("本周没有采集到帖文，也没有发现、在办或办结的事件，没有到期的时限。"),
+                self.coverage(),
+            ]
+        lines = [self.volume_sentence(), self.incident_sentence(), self.clock_sentence()]
+        answered = self.answer_sentence()
+        return [*lines, answered] if answered else lines
+
+    def volume_sentence(self) -> str:
+        """How many posts, against the week before, and their tone."""
+        v = self.model.volume
+        return self._(
+            "采集公开帖文{posts}条，上周{before}条，{change}；负面占{share}（已研判{judged}条），上周{share_before}。"
+        ).format(
+            posts=self.number(v.posts),
+            before=self.number(v.before),
+            change=self.change(v.posts, v.before),
+            share=self.share(v.negative, v.judged),
+            judged=self.number(v.judged),
+            share_before=self.share(v.negative_before, v.judged_before),
+        )
+
+    def incident_sentence(self) -> str:
+        """Detected, growing, closed, open: each with its incident numbers."""
+        m = self.model
+        parts = [
+            self._("新发现事件{n}件{cite}").format(n=len(m.new), cite=self._lines(m.new)),
+            self._("持续升温{n}件{cite}").format(n=len(m.growing), cite=self._lines(m.growing)),
+            self._("办结{n}件{cite}").format(n=len(m.closed), cite=self._lines(m.closed)),
+        ]
+        if m.reopened:
+            parts.append(self._("重开{n}件{cite}").format(n=len(m.reopened), cite=self.cite(m.reopened)))
+        return self._("{parts}；期末在办{n}件。").format(
+            parts=("，" if self.chinese else ", ").join(parts), n=len(m.open_incidents)
+        )
+
+    def clock_sentence(self) -> str:
+        """Clocks kept and missed, with the incidents that missed them."""
+        m = self.model
+        overdue = sorted({line.number for line in m.missed if line.answered_at is None})
+        if not m.rules and not m.missed:
+            return self._("本周没有运行中的法定时限。")
+        text = self._("法定时限按时办结{kept}项，本周超时{missed}项{cite}").format(
+            kept=m.kept,
+            missed=m.ran_out,
+            cite=self.cite(sorted({line.number for line in m.missed if not line.earlier})),
+        )
+        if overdue:
+            text += self._("；期末仍超时未回应{n}件{cite}").format(n=len(overdue), cite=self.cite(overdue))
+        return text + ("。" if self.chinese else ".")
+
+    def answer_sentence(self) -> str:
+        """How fast departments answered; empty when nothing was answered in the week."""
+        link = next(link for link in self.model.links if link.id == "assigned_responded")
+        if not link.n:
+            return ""
+        return self._("部门首次回应{n}次，用时中位数{median}，最慢{worst}{cite}。").format(
+            n=link.n,
+            median=self.duration(link.median),
+            worst=self.duration(link.worst),
+            cite=self.cite([link.worst_number]),
+        )
+
+    def _lines(self, lines: Sequence[IncidentLine]) -> str:
+        return self.cite([line.number for line in lines])
+
+    def matter(self, line: IncidentLine) -> str:
+        """One sentence why this incident is in the report, with its numbers."""
+        parts = [
+            self._("本周帖文{posts}条，上周{before}条").format(
+                posts=self.number(line.posts), before=self.number(line.posts_before)
+            ),
+            self._("{at}由{track}发现").format(
+                at=self.instant(line.detected_at), track=self.track(line.track)
+            ),
+        ]
+        because = detection_reason(line.why, self.language)
+        if because:
+            parts[-1] += self._("（{because}）").format(because=because)
+        if line.responded_at is not None:
+            parts.append(self._("{at}首次回应").format(at=self.instant(line.responded_at)))
+        if line.closed_at is not None:
+            parts.append(self._("{at}办结").format(at=self.instant(line.closed_at)))
+        if line.score is not None:
+            parts.append(self._("评估{score}分").format(score=f"{line.score:g}"))
+        if line.round > 1:
+            parts.append(self._("第{n}轮办理").format(n=line.round))
+        if line.department:
+            parts.append(
+                self._("承办：{department}").format(department=self.model.department(line.department))
+            )
+        return ("；" if self.chinese else "; ").join(parts) + ("。" if self.chinese else ".")
+
+    def tags(self, line: IncidentLine) -> str:
+        """Domain, district, grade, state."""
+        parts = [self.domain(line.domain), line.district, self.level(line.level), self.state(line.state)]
+        return " · ".join(part for part in parts if part)
+
+    def link_sentence(self, link: LinkRow) -> str:
+        """One link as a sentence, for the plain text."""
+        name, who = self.link(link.id)
+        text = self._("{name}（{who}）：完成{n}次，中位数{median}，最慢{worst}{cite}").format(
+            name=name,
+            who=who,
+            n=link.n,
+            median=self.duration(link.median),
+            worst=self.duration(link.worst),
+            cite=self.cite([link.worst_number] if link.worst_number else []),
+        )
+        if link.waiting:
+            text += self._("；仍在等待{n}件{cite}，最久{wait}").format(
+                n=len(link.waiting), cite=self.cite(link.waiting), wait=self.duration(link.longest_wait)
+            )
+        return text + ("。" if self.chinese else ".")
+
+    def on_time(self, row: RuleRow | DepartmentRow) -> str:
+        """Share of clocks kept of those that ended, or "not enough data"."""
+        return self.share(row.kept, row.kept + row.missed)
+
+    def missed_sentence(self, line: MissedLine) -> str:
+        """One clock that ran out."""
+        who = self.model.department(line.department) if line.department else self._("未交办（值班环节）")
+        text = self._("{number}：{rule}应于{due}前完成，{who}，").format(
+            number=line.number, rule=line.rule, due=self.instant(line.due_at), who=who
+        )
+        if line.answered_at is None:
+            text += self._("至期末已超时{late}，尚未回应").format(late=self.duration(line.late))
+        else:
+            text += self._("超时{late}后于{at}回应").format(
+                late=self.duration(line.late), at=self.instant(line.answered_at)
+            )
+        if line.earlier:
+            text += self._("（上周及以前到期）")
+        if line.provisional:
+            text += self._("（日历暂定）")
+        return text + ("。" if self.chinese else ".")
+
+    def coverage(self) -> str:
+        """How many sources gave posts, and which did not. No data is not no problem."""
+        on = [row for row in self.model.sources if row.enabled]
+        silent = [row.name for row in on if not row.posts]
+        if not self.model.sources:
+            return self._("没有配置信源：本报告看不到任何公开帖文。")
+        text = self._("启用信源{n}个，本周有新帖{given}个").format(n=len(on), given=len(on) - len(silent))
+        if silent:
+            text += self._("；无新帖{n}个（{names}）——没有数据不等于没有舆情").format(
+                n=len(silent), names=self.join(silent)
+            )
+        return text + ("。" if self.chinese else ".")
+
+    def own_errors(self) -> list[str]:
+        """Our own mistakes: false alarms with their reason, misses, merges."""
+        m = self.model
+        lines = [
+            self._("本周系统与人工共提出预警{n}件，判为误报{wrong}件{cite}，误报率{rate}。").format(
+                n=m.detected,
+                wrong=len(m.false_alarms),
+                cite=self.cite([line.number for line in m.false_alarms]),
+                rate=self.share(len(m.false_alarms), m.detected),
+            )
+        ]
+        lines += [
+            self._("{number}《{title}》：{track}，误报原因：{reason}{note}。").format(
+                number=line.number,
+                title=line.title,
+                track=self.track(line.track),
+                reason=self.reason(line.reason),
+                note=(("，" if self.chinese else ", ") + line.note) if line.note else "",
+            )
+            for line in m.false_alarms
+        ]
+        if m.manual:
+            lines.append(self._("系统漏报、由人工上报{n}件。").format(n=m.manual))
+        if m.merged:
+            pairs = [f"{line.number}→{line.parent}" for line in m.merged]
+            lines.append(
+                self._("并入其他事件{n}件（{pairs}）。").format(n=len(pairs), pairs=self.join(pairs))
+            )
+        return lines
+
+    def audit(self) -> str:
+        """The end of the event chain."""
+        if not self.model.audit.seq:
+            return self._("事件记录为空。")
+        return self._("期末事件记录第{seq}号，校验值{hash}。").format(
+            seq=self.model.audit.seq, hash=self.model.audit.hash
+        )
+
+    # --- charts as words
+
+    def days_alt(self) -> str:
+        """What the chart of days shows."""
+        days = self.model.days
+        top = max(days, key=lambda row: row.posts)
+        return self._("每日帖文：{days}；最多为{top}。").format(
+            days=self.join([f"{row.day.month}-{row.day.day} {row.posts}" for row in days]),
+            top=f"{top.day.month}-{top.day.day}",
+        )
+
+    def domains_alt(self, rows: Sequence[CountRow]) -> str:
+        """What the chart of domains shows."""
+        return self._("各领域帖文（本周/上周）：{rows}。").format(
+            rows=self.join([f"{self.domain(row.id)} {row.posts}/{row.before}" for row in rows])
+        )
