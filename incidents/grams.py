@@ -38,6 +38,11 @@ def comparable(text: str) -> str:
     return _SPACES.sub(" ", folded).strip()
 
 
+def body_of(title: str, text: str) -> str:
+    """Comparable title and text; the newline, which no phrase can hold, keeps them apart."""
+    return f"{comparable(title)}\n{comparable(text)}"
+
+
 def run_grams(run: str) -> list[str]:
     """Tokens of one run: its bigrams, then its last character alone."""
     return [run[i : i + 2] for i in range(len(run))]
@@ -45,7 +50,7 @@ def run_grams(run: str) -> list[str]:
 
 def grams(text: str) -> list[str]:
     """Tokens of a text in order, with repeats."""
-    return [run[i : i + 2] for run in RUN.findall(comparable(text)) for i in range(len(run))]
+    return [gram for run in RUN.findall(comparable(text)) for gram in run_grams(run)]
 
 
 def phrase_grams(run: str) -> list[str]:

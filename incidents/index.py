@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, insert, select, text
 from sqlalchemy.orm import Session
 
-from incidents.grams import RUN, comparable, run_grams
+from incidents.grams import RUN, body_of, run_grams
 from incidents.models import Post, PostSearch
 
 
@@ -19,11 +19,6 @@ class IndexRow:
     id: int
     title: str
     text: str
-
-
-def body_of(title: str, body: str) -> str:
-    """Comparable title and text; the newline, which no phrase can hold, keeps them apart."""
-    return f"{comparable(title)}\n{comparable(body)}"
 
 
 def _tokens(row: IndexRow) -> str:

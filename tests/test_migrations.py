@@ -44,7 +44,7 @@ def test_upgrading_twice_changes_nothing(any_db: Database) -> None:
 def test_a_database_of_a_newer_version_is_refused(any_db: Database, change: str) -> None:
     with any_db.transaction() as session:
         session.execute(text(change))
-    with pytest.raises(SchemaTooNew, match="newer Quansheng.*restore a backup"):
+    with pytest.raises(SchemaTooNew, match=r"newer Quansheng.*restore a backup"):
         upgrade(any_db.engine)
 
 
@@ -57,7 +57,7 @@ def test_two_programs_may_start_at_the_same_moment(tmp_path: Path) -> None:
         try:
             both.wait()
             upgrade(engine)
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 (told to the test's own thread)
             failures.append(error)
         finally:
             engine.dispose()
