@@ -6,16 +6,16 @@ such values, so this loader keeps them as text: only true/false, null, plain dec
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from config.problems import known_names, shown, unknown_key
 from config.settings import ConfigError
 
 #: Packaged defaults, used for each file that the configuration folder does not hold.
@@ -61,8 +61,7 @@ class Document:
         place = f"{self.path}, line {line}" if line else str(self.path)
         if value is ...:
             return f"{place}: {key}: {expectation}"
-        shown = repr(value)
-        return f"{place}: {key} = {shown if len(shown) <= 80 else shown[:77] + '...'}: {expectation}"
+        return f"{place}: {key} = {shown(value, key)}: {expectation}"
 
     def _line(self, location: Location) -> int | None:
         for end in range(len(location), -1, -1):
@@ -145,8 +144,7 @@ def _sentence(model: type[BaseModel], document: Document, problem: dict[str, Any
     if kind == "missing":
         return document.problem(kept, "this key is missing")
     if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(location[-1]), sorted(_names(model, set())), n=1)
-        return document.problem(kept, "unknown key" + (f"; did you mean `{near[0]}`?" if near else ""))
+        return document.problem(kept, unknown_key(str(location[-1]), known_names(model)))
     message = str(problem["msg"]).removeprefix("Value error, ")
     return document.problem(kept, message[:1].lower() + message[1:], problem.get("input"))
 
@@ -158,22 +156,6 @@ def _is_tag(document: Document, location: Location, index: int) -> bool:
         return False
     last = index == len(location) - 1
     return not last and part in {"rss", "sitemap", "column", "json"} and location[:index] in document.lines
-
-
-def _names(model: type[BaseModel], seen: set[type[BaseModel]]) -> set[str]:
-    """Every field name of a model and of the models in it: candidates for "did you mean"."""
-    if model in seen:
-        return set()
-    seen.add(model)
-    names = set(model.model_fields)
-    stack: list[Any] = [info.annotation for info in model.model_fields.values()]
-    while stack:
-        hint = stack.pop()
-        if isinstance(hint, type) and issubclass(hint, BaseModel):
-            names |= _names(hint, seen)
-        else:
-            stack.extend(get_args(hint))
-    return names
 
 
 def repeated(ids: list[str]) -> list[str]:

@@ -7,6 +7,8 @@ To add a knob: give it a type, a default, a unit and the reason for the default 
 
 from __future__ import annotations
 
+import os
+import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,8 +17,11 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
+
+from config.problems import Origin, bad_variables
 
 
 class ConfigError(Exception):
@@ -288,20 +293,17 @@ def load_settings(path: Path | None = None, **overrides: Any) -> Settings:
             env_file=folder / ".env",
         )
 
+    if bad := list(bad_variables(os.environ, Settings)):
+        raise ConfigError(bad)
     try:
         bound = _Bound(**{"config_dir": folder.resolve(), **overrides})
     except ValidationError as exc:
-        raise ConfigError([describe_problem(str(file), dict(problem)) for problem in exc.errors()]) from exc
-    except ValueError as exc:  # tomllib's own error: names line and column
+        origin = Origin(file, os.environ)
+        raise ConfigError([origin.sentence(dict(problem), Settings) for problem in exc.errors()]) from exc
+    except tomllib.TOMLDecodeError as exc:  # its text names line and column
         raise ConfigError([f"{file}: not valid TOML: {exc}"]) from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError([f"{file}: byte {exc.start + 1} is not UTF-8; save the file as UTF-8"]) from exc
+    except SettingsError as exc:  # only .env can still hold a list that is not JSON
+        raise ConfigError([f'{folder / ".env"}: {exc}; a list is written as JSON: ["a", "b"]']) from exc
     return Settings.model_construct(**dict(bound))
-
-
-def describe_problem(file: str, problem: dict[str, Any]) -> str:
-    """One sentence for one pydantic error: file, key, value, expectation."""
-    key = ".".join(str(part) for part in problem["loc"]) or "(whole file)"
-    given = problem.get("input")
-    shown = "***" if any(word in key for word in ("token", "password", "secret")) else repr(given)
-    if len(shown) > 80:
-        shown = shown[:77] + "..."
-    return f"{file}: {key} = {shown}: {problem['msg']}"
