@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 from config.departments import Departments, load_departments
-from config.domains import rule_domain
+from config.domains import IDS, rule_domain
 from config.files import DEFAULTS, Document, Location, read_yaml
 from config.places import Places, load_places
 from config.roster import ROLES, Roster, load_roster
@@ -68,6 +69,8 @@ def load_bundle(path: Path | None = None, **overrides: Any) -> Bundle:
     routes = _try(problems, lambda: load_routes(at("routes.yaml")))
     places = _try(problems, lambda: load_places(at(places_name)))
 
+    if settings is not None:
+        problems += _check_settings(settings)
     if sources is not None and places is not None:
         problems += _check_sources(sources, places, at("sources.yaml"))
     if departments is not None:
@@ -89,6 +92,21 @@ def _try(problems: list[str], load: Callable[[], T]) -> T | None:
     except ConfigError as exc:
         problems.extend(exc.problems)
         return None
+
+
+def _check_settings(settings: Settings) -> list[str]:
+    problems = [
+        f"analysis.watched_domains = {name!r}: no such domain; expected one of {', '.join(IDS)}"
+        for name in settings.analysis.watched_domains
+        if name not in IDS
+    ]
+    try:
+        ZoneInfo(settings.city.timezone)
+    except (ValueError, KeyError, OSError):
+        problems.append(
+            f"city.timezone = {settings.city.timezone!r}: no such zone; expected an IANA name such as Asia/Shanghai"
+        )
+    return [f"settings: {problem}" for problem in problems]
 
 
 def _unknown_districts(document: Document, at: Location, names: tuple[str, ...], places: Places) -> list[str]:

@@ -145,6 +145,8 @@ def _sentence(model: type[BaseModel], document: Document, problem: dict[str, Any
         return document.problem(kept, "this key is missing")
     if kind == "extra_forbidden":
         return document.problem(kept, unknown_key(str(location[-1]), known_names(model)))
+    if kind == "string_type" and isinstance(problem.get("input"), bool | int | float):
+        return document.problem(kept, "expected text; write it in quotes", problem["input"])
     message = str(problem["msg"]).removeprefix("Value error, ")
     return document.problem(kept, message[:1].lower() + message[1:], problem.get("input"))
 
