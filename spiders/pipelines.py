@@ -1,0 +1,65 @@
+"""From a raw item to a post that may be written: redacted, pseudonymised, with a usable time."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+
+from incidents.posts import NewPost
+from spiders.items import MAX_EXTERNAL_ID, MAX_TEXT, PostItem, Unusable
+from spiders.pagetext import tidy
+from spiders.redact import pseudonym, redact, redact_value
+
+
+def to_post(item: PostItem, key: bytes, fetched_at: datetime) -> NewPost | Unusable:
+    """The post to save. An item without any words is unusable.
+
+    Without a usable time the fetch time stands in and the post says so. What was redacted is counted in `provenance`.
+    """
+    title, text = redact(tidy(item.title)), redact(tidy(item.text))
+    body = text.text or title.text
+    if not body:
+        return Unusable(
+            source_id=item.source_id,
+            external_id=item.external_id,
+            field="text",
+            reason="neither title nor text",
+            payload={"url": item.url},
+        )
+    provenance = dict(item.provenance)
+    counts = dict(text.counts)
+    for kind, number in title.counts.items():
+        counts[kind] = counts.get(kind, 0) + number
+    if counts:
+        provenance["redacted"] = counts
+    if len(body) > MAX_TEXT:
+        provenance["cut_at"] = MAX_TEXT
+    return NewPost(
+        source_id=item.source_id,
+        external_id=item.external_id,
+        url=item.url,
+        title=title.text[:500],
+        text=body[:MAX_TEXT],
+        published_at=item.published_at or fetched_at,
+        published_estimated=item.published_at is None,
+        fetched_at=fetched_at,
+        author_key=pseudonym(key, item.source_id, item.author_raw),
+        place_hint=redact(tidy(item.place_hint)).text[:200],
+        engagement=dict(item.engagement),
+        provenance=provenance,
+    )
+
+
+def aside(bad: Unusable) -> Unusable:
+    """`bad` fit to be written: its payload and reason redacted."""
+    return bad.model_copy(
+        update={"payload": redact_value(bad.payload), "reason": redact(bad.reason).text[:500]}
+    )
+
+
+def external_id(*parts: str) -> str:
+    """The source's own key if it fits the column, else a hash of it; several parts are hashed together."""
+    whole = "\n".join(parts)
+    if len(parts) == 1 and 0 < len(whole) <= MAX_EXTERNAL_ID and whole.isprintable():
+        return whole
+    return "sha256:" + hashlib.sha256(whole.encode()).hexdigest()

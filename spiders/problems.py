@@ -1,0 +1,43 @@
+"""What can go wrong with a source, as exceptions that carry the source's new state and one sentence about it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from scrapy.exceptions import IgnoreRequest
+
+#: every state a source can be in after a fetch; docs/adding-a-source.md explains each
+STATES = ("ok", "empty", "unchanged", "blocked", "robots", "error", "changed")
+
+
+class SourceProblem(IgnoreRequest):
+    """A request or answer that cannot be used. `pause` is how long the source asked us to stay away."""
+
+    state = "error"
+
+    def __init__(self, sentence: str, *, pause: timedelta | None = None) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.pause = pause
+
+
+class RobotsDenied(SourceProblem):
+    """robots.txt forbids the address, or could not be read (RFC 9309: then everything is forbidden)."""
+
+    state = "robots"
+
+
+class Blocked(SourceProblem):
+    """The site refuses us (403, 429, a captcha). We stop for this host and do not try to get around it."""
+
+    state = "blocked"
+
+
+class Refused(SourceProblem):
+    """We refuse to ask: a private address, a host that is not allowed, another protocol."""
+
+
+class Changed(SourceProblem):
+    """The answer has no longer the form that the source's entry describes."""
+
+    state = "changed"
