@@ -72,14 +72,56 @@ class Duty(Record):
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A proposal who handles an incident. `reason` is for people and quotes the clause; `basis` says how firm it is."""
+    """A proposal who handles an incident. `reason` is for people and quotes the clause; `basis` says how firm it is.
+
+    `conflict`: somebody was passed over because the complaint is about them. `unresolved`: everybody who might handle
+    it is complained of, the supervising unit too; a superior body has to name a handler.
+    """
 
     department: Department
     co: tuple[Department, ...]
     reason: str
     basis: Basis
     district_government: Department | None = None
-    conflict: bool = False  # whether somebody was passed over because the complaint is about them
+    conflict: bool = False
+    unresolved: bool = False
+    reason_en: str = ""
+
+    def why(self, language: str) -> str:
+        """The reason for readers of a language; names and the clause stay Chinese."""
+        return self.reason_en if language.startswith("en") and self.reason_en else self.reason
+
+
+_WORDS: dict[str, dict[str, str]] = {
+    "zh_CN": {
+        "lead": "{domain}类事项由{name}牵头",
+        "handle": "{domain}类事项由{name}办理",
+        "clause": "依据 {clause}",
+        "proposed": "建议, 非法定",
+        "proposed_clause": "建议, 非法定: {clause}",
+        "old": "2018年通知中称 {names}",
+        "local": "属地: {name}",
+        "conflict": "回避: 诉求涉及{names}, 不由其办理{law}",
+        "unresolved": "没有可以回避后承办的单位, 请上级机关指定",
+        "quote": "{source}: “{quote}”",
+        "law": " ({quote})",
+        "comma": "、",
+    },
+    "en": {
+        "lead": "{domain}: {name} leads",
+        "handle": "{domain}: {name} handles",
+        "clause": "under {clause}",
+        "proposed": "a proposal, not law",
+        "proposed_clause": "a proposal, not law: {clause}",
+        "old": "in the notice of 2018: {names}",
+        "local": "local government: {name}",
+        "conflict": "passed over because the complaint is about them: {names}{law}",
+        "unresolved": "nobody is left who is not complained of; a superior body has to name a handler",
+        "quote": "{source} “{quote}”",
+        "law": " ({quote})",
+        "comma": ", ",
+    },
+}
 
 
 class Departments(Record):
@@ -146,16 +188,19 @@ class Departments(Record):
         if government is not None and government.id in complained_about:
             avoided.append(government.id)
             government = None
+        unresolved = lead in complained_about
         helpers = [self._by_id[name] for name in free if name != lead]
         if government is not None and government.id != lead:
             helpers.append(government)
         return Suggestion(
             department=self._by_id[lead],
             co=tuple(helpers),
-            reason=self._reason(domain, duty, lead, government, avoided),
+            reason=self._reason("zh_CN", domain, lead, government, avoided, unresolved),
+            reason_en=self._reason("en", domain, lead, government, avoided, unresolved),
             basis=duty.basis if duty else "proposed",
             district_government=government,
             conflict=bool(avoided),
+            unresolved=unresolved,
         )
 
     def _touched(self, department_id: str, complained_about: Collection[str]) -> bool:
@@ -170,33 +215,47 @@ class Departments(Record):
         return False
 
     def _above(self, line: list[str], complained_about: Collection[str]) -> str:
-        """The first superior along the line that is not complained of, else the supervising unit."""
-        for name in line:
-            superior = self._by_id[name].superior
-            if superior and not self._touched(superior, complained_about):
+        """The first superior along the line that is not complained of, else the supervising unit or its superior."""
+        for name in [*line, self.supervision]:
+            superior = self._by_id[name].superior or self.supervision
+            if not self._touched(superior, complained_about):
                 return superior
         return self.supervision
 
     def _reason(
-        self, domain: str, duty: Duty | None, lead: str, government: Department | None, avoided: list[str]
+        self,
+        language: str,
+        domain: str,
+        lead: str,
+        government: Department | None,
+        avoided: list[str],
+        unresolved: bool,
     ) -> str:
-        name = self._by_id[lead].name
-        parts = [f"{domain_label(domain)}类事项由{name}{'牵头' if duty and lead == duty.lead else '办理'}"]
+        words, duty, name = _WORDS[language], self.duty(domain), self._by_id[lead].name
+        leads = duty is not None and lead == duty.lead
+        parts = [
+            words["lead" if leads else "handle"].format(domain=domain_label(domain, language), name=name)
+        ]
         if duty is not None:
-            clause = f"{duty.source}: “{duty.quote}”" if duty.quote else duty.source
+            clause = (
+                words["quote"].format(source=duty.source, quote=duty.quote) if duty.quote else duty.source
+            )
             if duty.basis == "proposed":
-                clause = f"建议, 非法定{': ' + clause if clause else ''}"
-            if clause:
-                parts.append(f"依据 {clause}")
-            old = "、".join(self._by_id[duty.lead].name_2018)
-            if lead == duty.lead and old and old != name:
-                parts.append(f"2018年通知中称 {old}")
+                parts.append(words["proposed_clause" if clause else "proposed"].format(clause=clause))
+            elif clause:
+                parts.append(words["clause"].format(clause=clause))
+            old = [former for former in self._by_id[duty.lead].name_2018 if former != name]
+            if leads and old:
+                parts.append(words["old"].format(names=words["comma"].join(old)))
         if government is not None:
-            parts.append(f"属地: {government.name}")
+            parts.append(words["local"].format(name=government.name))
         if avoided:
-            names = "、".join(dict.fromkeys(self._by_id[item].name for item in avoided))
-            law = f" ({self.conflict_source}: “{self.conflict_quote}”)" if self.conflict_source else ""
-            parts.append(f"回避: 诉求涉及{names}, 不由其办理{law}")
+            names = words["comma"].join(dict.fromkeys(self._by_id[item].name for item in avoided))
+            quoted = words["quote"].format(source=self.conflict_source, quote=self.conflict_quote)
+            law = words["law"].format(quote=quoted) if self.conflict_source else ""
+            parts.append(words["conflict"].format(names=names, law=law))
+        if unresolved:
+            parts.append(words["unresolved"])
         return "; ".join(parts)
 
 

@@ -13,7 +13,7 @@ from dotenv import dotenv_values
 from pydantic import BaseModel
 
 PREFIX = "QUANSHENG_"
-_SECRET_WORDS = ("token", "password", "secret")
+_SECRET_WORDS = ("token", "password", "secret", "headers")
 
 
 def known_names(model: type[BaseModel], seen: set[type[BaseModel]] | None = None) -> set[str]:

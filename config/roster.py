@@ -93,12 +93,17 @@ class Override(Record):
 
 @dataclass(frozen=True)
 class OnDuty:
-    """Who is on duty in a role, and the line of the roster that says so."""
+    """Who is on duty in a role, and the line of the roster that says so, in Chinese and in English."""
 
     person: Person
     role: Role
     reason: str
     fallback: bool = False
+    reason_en: str = ""
+
+    def why(self, language: str) -> str:
+        """The reason for readers of a language."""
+        return self.reason_en if language.startswith("en") and self.reason_en else self.reason
 
 
 @dataclass(frozen=True)
@@ -163,22 +168,29 @@ class Roster(Record):
     def rostered(self, at: datetime, role: Role) -> OnDuty | None:
         """Whom the roster itself names at an instant, None if nobody."""
         local = self._local(at)
-        label = f"值班表{' ' + self.version if self.version else ''}"
         for change in reversed(self.overrides):
-            if change.role == role and change.start.replace(
-                tzinfo=local.tzinfo
-            ) <= local < change.until.replace(tzinfo=local.tzinfo):
-                person = self._by_id[change.person]
-                why = change.reason or "代班"
-                return OnDuty(person, role, f"{label} {_day_zh(local)} {ROLE_ZH[role]}, {why}: {person.name}")
+            begins, ends = (moment.replace(tzinfo=local.tzinfo) for moment in (change.start, change.until))
+            if change.role == role and begins <= local < ends:
+                zh = f"{_day_zh(local)} {ROLE_ZH[role]}, {change.reason or '代班'}"
+                en = f"{local:%Y-%m-%d}, {ROLE_EN[role]}, {change.reason or 'stand-in'}"
+                return self._found(change.person, role, zh, en)
         for shift in self.weekly:
             person_id, run = getattr(shift, role), shift.run_at(local)
             if person_id and run is not None:
-                person = self._by_id[person_id]
-                name = shift.name or f"{shift.start}–{shift.until}"
-                day = f"{_day_zh(run[0])} 周{_DAY_ZH[run[0].weekday()]}"
-                return OnDuty(person, role, f"{label} {day} {name} {ROLE_ZH[role]}: {person.name}")
+                begin, hours = run[0], f"{shift.start}–{shift.until}"
+                zh = f"{_day_zh(begin)} 周{_DAY_ZH[begin.weekday()]} {shift.name or hours} {ROLE_ZH[role]}"
+                en = f"{begin:%Y-%m-%d} {DAYS[begin.weekday()].title()} {hours}, {ROLE_EN[role]}"
+                return self._found(person_id, role, zh, en)
         return None
+
+    def _found(self, person_id: str, role: Role, zh: str, en: str) -> OnDuty:
+        person = self._by_id[person_id]
+        version = f" {self.version}" if self.version else ""
+        reason, reason_en = (
+            f"值班表{version} {zh}: {person.name}",
+            f"duty roster{version}, {en}: {person.name}",
+        )
+        return OnDuty(person, role, reason, reason_en=reason_en)
 
     def on_duty(self, at: datetime, role: Role) -> OnDuty:
         """Who is told at an instant: the rostered person, else the fallback (`fallback` is True then)."""
@@ -192,6 +204,7 @@ class Roster(Record):
             role,
             f"值班表 {_day_zh(local)} {local:%H:%M} {ROLE_ZH[role]}无人, 由兜底人员接收: {person.name}",
             fallback=True,
+            reason_en=f"duty roster {local:%Y-%m-%d %H:%M}, nobody as {ROLE_EN[role]}, so the fallback: {person.name}",
         )
 
     def gaps(self, start: datetime, until: datetime) -> tuple[Gap, ...]:

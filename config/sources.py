@@ -234,6 +234,21 @@ class JsonSource(CommonSource):
         description="When to stop turning pages: never, at a page without a new post, or at posts older than the last reading.",
     )
 
+    @field_validator("headers")
+    @classmethod
+    def _headers(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, text in value.items():
+            lower = name.lower()
+            if lower in ("cookie", "user-agent"):
+                raise ValueError(
+                    f"the header {name} is not for sources: no log-in walls are passed, and the robot's own name is sent"
+                )
+            if any(word in lower for word in ("auth", "token", "key", "secret")) and "${" not in text:
+                raise ValueError(
+                    f"the header {name} holds a secret: write ${{NAME}} here and set NAME in the environment"
+                )
+        return value
+
     @field_validator("items")
     @classmethod
     def _items(cls, value: str) -> str:

@@ -272,6 +272,9 @@ def test_a_json_source_is_read_in_full(tmp_path: Path) -> None:
         ("name: 某网", "name: 某网\n    domain_hint: schools", "sources.0.domain_hint = 'schools': expected one of schooling"),
         ("name: 某网", "name: 某网\n    max_rate: 100", "sources.0.max_rate = 100"),
         ("id: s\n", "id: S 1\n", "sources.0.id = 'S 1'"),
+        ("name: 某网", "name: 某网\n    headers: {Cookie: a=b}", "no log-in walls are passed"),
+        ("name: 某网", "name: 某网\n    headers: {User-Agent: Mozilla}", "the robot's own name is sent"),
+        ("name: 某网", "name: 某网\n    headers: {X-Api-Key: abc}", "the header X-Api-Key holds a secret: write ${NAME}"),
     ],
 )  # fmt: skip
 def test_a_wrong_source_says_where(tmp_path: Path, old: str, new: str, expected: str) -> None:
@@ -349,3 +352,13 @@ def test_a_configuration_can_be_moved(folder: Path, tmp_path_factory: pytest.Tem
     other = tmp_path_factory.mktemp("moved") / "city"
     shutil.copytree(folder, other)
     assert load_bundle(other / "quansheng.toml").settings.data_path == other / "var"
+
+
+def test_a_secret_written_into_a_header_is_not_repeated_in_the_error(tmp_path: Path) -> None:
+    path = tmp_path / "sources.yaml"
+    path.write_text(
+        SOURCE.replace("name: 某网", "name: 某网\n    headers: {Authorization: Bearer hunter2}"), "utf-8"
+    )
+    with pytest.raises(ConfigError, match="set NAME in the environment") as caught:
+        load_sources(path)
+    assert "hunter2" not in str(caught.value)

@@ -101,6 +101,22 @@ def test_a_part_of_the_complained_unit_is_passed_over_too() -> None:
     assert departments.suggest("market", complained_about={"branch"}).department.id == "bureau"
 
 
+def test_if_everybody_is_complained_of_a_superior_body_has_to_decide(departments: Departments) -> None:
+    found = departments.suggest("other", "", complained_about={"city-office"})
+    assert found.unresolved
+    assert "请上级机关指定" in found.reason
+    assert not departments.suggest("health", "", complained_about={"health-commission"}).unresolved
+
+
+def test_the_reason_is_told_in_english_with_the_clause_as_it_stands(departments: Departments) -> None:
+    found = departments.suggest("food_safety", "历下区")
+    assert found.why("zh_CN") == found.reason
+    assert found.why("en").startswith(
+        "Food safety: 市市场监督管理局 leads; under 济政办发〔2018〕25号 三(七) “(各县区政府"
+    )
+    assert found.why("en").endswith("local government: 历下区政府")
+
+
 def test_old_and_new_names_lead_to_one_department(departments: Departments) -> None:
     for name in ("市食品药品监管局", "市工商局", "市市场监督管理局"):
         found = departments.named(name)

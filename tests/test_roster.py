@@ -84,6 +84,16 @@ def test_the_reason_names_the_line_of_the_roster() -> None:
     assert not found.fallback
 
 
+def test_the_reason_is_told_in_english_too() -> None:
+    found = roster().on_duty(at("2026-11-24T02:00"), "primary")
+    assert found.why("en") == "duty roster v12, 2026-11-23 Mon 20:00–08:00, primary: BOB"
+    assert found.why("zh_CN") == found.reason
+    nobody = roster().on_duty(at("2026-11-28T12:00"), "leader")
+    assert (
+        nobody.why("en") == "duty roster 2026-11-28 12:00, nobody as leader in charge, so the fallback: CYN"
+    )
+
+
 def test_an_uncovered_time_says_that_it_is_one() -> None:
     found = roster().on_duty(at("2026-11-28T12:00"), "leader")
     assert found.fallback
