@@ -17,7 +17,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import MaxNLocator
 
 #: shown width in the mail, pixels; drawn at twice that for sharp screens
-WIDTH = 632
+WIDTH = 640
 _DPI = 200
 _INK, _NEG, _NEU, _POS, _GRID, _OLD = "#1f2d3d", "#9b1c1c", "#8fa3b8", "#dbe4ee", "#d9dfe6", "#6b7785"
 
@@ -61,7 +61,7 @@ def days_chart(
 
     `names`: legend texts of negative, neutral, positive, not judged, week before.
     """
-    figure, axes = _canvas(260)
+    figure, axes = _canvas(280)
     places = range(len(days))
     base = [0] * len(days)
     rest = [total - sum(tone) for total, tone in zip(totals, tones, strict=True)]
@@ -101,19 +101,19 @@ def days_chart(
             ha="center",
             va="bottom",
             color=_INK,
-            fontproperties=_font(10),
+            fontproperties=_font(11.5),
         )
     axes.set_ylim(0, top * 1.16)
     axes.set_xticks(list(places), list(days))
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.grid(axis="y", color=_GRID, linewidth=0.7)
-    _letter(axes, 10)
+    _letter(axes, 11)
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(-0.01, 1.0),
         ncols=5,
         frameon=False,
-        prop=_font(10),
+        prop=_font(11.5),
         handlelength=1.4,
         columnspacing=1.3,
         handletextpad=0.5,
@@ -129,7 +129,11 @@ def pairs_chart(
     rows = len(labels)
     figure, axes = _canvas(64 + 38 * rows)
     height = 64 + 38 * rows
-    axes.set_position((0.155, 8 / height, 0.775, (height - 40) / height))
+    # room for the longest label: a Chinese letter is about as wide as the type is high, a Latin one half of that
+    left = (
+        16 * max(sum(1 if ord(letter) > 255 else 0.56 for letter in label) for label in labels) + 12
+    ) / WIDTH
+    axes.set_position((left, 8 / height, 0.93 - left, (height - 40) / height))
     places = list(range(rows))
     axes.barh(
         [p - 0.19 for p in places], now, 0.36, color=_INK, edgecolor=_INK, linewidth=0.5, label=names[0]
@@ -140,10 +144,10 @@ def pairs_chart(
     top = max([*now, *before, 1])
     for place, new, old in zip(places, now, before, strict=True):
         axes.text(
-            new + top * 0.012, place - 0.2, f"{new:,}", va="center", color=_INK, fontproperties=_font(10)
+            new + top * 0.012, place - 0.2, f"{new:,}", va="center", color=_INK, fontproperties=_font(11.5)
         )
         axes.text(
-            old + top * 0.012, place + 0.2, f"{old:,}", va="center", color=_OLD, fontproperties=_font(9)
+            old + top * 0.012, place + 0.2, f"{old:,}", va="center", color=_OLD, fontproperties=_font(10.5)
         )
     axes.set_xlim(0, top * 1.08)
     axes.set_ylim(rows - 0.45, -0.55)
@@ -152,13 +156,13 @@ def pairs_chart(
     axes.spines["bottom"].set_visible(False)
     axes.spines["left"].set_visible(True)
     axes.spines["left"].set_color(_OLD)
-    _letter(axes, 10.5)
+    _letter(axes, 11.5)
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(-0.01, 1.0),
         ncols=2,
         frameon=False,
-        prop=_font(10),
+        prop=_font(11.5),
         handlelength=1.4,
         columnspacing=1.3,
         handletextpad=0.5,

@@ -122,6 +122,7 @@ class MissedLine(_Part):
 
     number: str
     rule: str
+    action: str  # what the rule asks for
     department: str  # who held the incident when the time ran out; empty: nobody had been given it
     due_at: datetime
     answered_at: datetime | None  # None: not answered by the end of the period
@@ -182,6 +183,7 @@ class WeeklyModel(_Part):
     no_district: int  # posts that name no district
     detected: int  # incidents detected in the week, false alarms and merged ones included
     manual: int  # of these, raised by a person because the system had not
+    confirmed: int  # incidents found to be real in the week, whenever they were detected
     new: tuple[IncidentLine, ...]
     growing: tuple[IncidentLine, ...]
     closed: tuple[IncidentLine, ...]

@@ -6,6 +6,7 @@ Pure: model in, texts and PNG bytes out. Style sheets are turned into style attr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +15,7 @@ from typing import Literal
 
 import css_inline
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from config.i18n import translator
 from reports.charts import days_chart, pairs_chart
@@ -29,6 +31,15 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_NUMBER = re.compile(r"QS-\d{4}-\d{6}")
+
+
+def _unbroken(text: str) -> Markup:
+    """Incident numbers that no line break may cut, in text that is escaped first."""
+    return Markup(_NUMBER.sub(r'<span class="nb">\g<0></span>', str(escape(text))))  # noqa: S704 (escaped)
+
+
+_ENVIRONMENT.filters["unbroken"] = _unbroken
 _INLINER = css_inline.CSSInliner(keep_style_tags=False, load_remote_stylesheets=False)
 
 
@@ -324,16 +335,14 @@ def _volume_text(model: WeeklyModel, words: Words) -> list[str]:
 
 def _clocks_text(model: WeeklyModel, words: Words) -> list[str]:
     rows = [
-        words._(
-            "{rule} {action}（{source}）：按时{kept}，超时{missed}，运行中{running}，按时率{rate}"
-        ).format(
+        words._("{rule} {action}：按时{kept}，超时{missed}，运行中{running}，按时率{rate}；{clause}").format(
             rule=row.rule,
             action=row.action,
-            source=row.source,
             kept=row.kept,
             missed=row.missed,
             running=row.running,
             rate=words.on_time(row),
+            clause=words.clause(row),
         )
         for row in model.rules
     ]

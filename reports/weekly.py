@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from config.bundle import Bundle
 from incidents import weekly_numbers as numbers
 from incidents.session import Session
-from incidents.states import Situation, State
+from incidents.states import LEVELS, Situation, State
 from incidents.weekly_numbers import Clock, PostCell, Story
 from reports.model import (
     AuditHead,
@@ -305,12 +305,13 @@ class _Desk:
             if part:
                 parts[part].append(self.line(story))
 
-        def order(line: IncidentLine) -> tuple[int, str]:
-            return -line.posts, line.number
+        def order(line: IncidentLine) -> tuple[int, int, str]:
+            return -LEVELS.index(line.level), -line.posts, line.number
 
         return {
             "detected": len(detected),
             "manual": sum(detection(story).payload.get("track") == "manual" for story in detected),
+            "confirmed": sum(self.happened(story, "confirmed") for story in self.stories),
             **{
                 name: tuple(sorted(parts[name], key=order))
                 for name in ("new", "growing", "closed", "other_open")
@@ -422,7 +423,8 @@ def _clocks(
         closed = clock.closed_at if clock.closed_at is not None and clock.closed_at < as_of else None
         if clock.due_at < min(closed or as_of, as_of):
             holder = department_at(story, clock.due_at)
-            lines.append(_missed(story, clock, closed, as_of, holder, earlier=clock.due_at < since))
+            action = bundle.rules.rule(clock.rule_id).action
+            lines.append(_missed(story, clock, closed, as_of, holder, action, earlier=clock.due_at < since))
             if clock.due_at >= since:
                 ran_out[clock.rule_id].append(story.number)
                 outcomes.append(_Outcome(story.number, holder, kept=False))
@@ -452,11 +454,19 @@ def _clocks(
 
 
 def _missed(
-    story: Story, clock: Clock, closed: datetime | None, as_of: datetime, holder: str, *, earlier: bool
+    story: Story,
+    clock: Clock,
+    closed: datetime | None,
+    as_of: datetime,
+    holder: str,
+    action: str,
+    *,
+    earlier: bool,
 ) -> MissedLine:
     return MissedLine(
         number=story.number,
         rule=clock.rule_id,
+        action=action,
         department=holder,
         due_at=clock.due_at,
         answered_at=closed,

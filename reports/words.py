@@ -245,7 +245,9 @@ class Words:
             self._("本周帖文{posts}条，上周{before}条").format(
                 posts=self.number(line.posts), before=self.number(line.posts_before)
             ),
-            self._("{at}由{track}发现").format(
+            self._("{at}由人工上报").format(at=self.instant(line.detected_at))
+            if line.track == "manual"
+            else self._("{at}由{track}发现").format(
                 at=self.instant(line.detected_at), track=self.track(line.track)
             ),
         ]
@@ -288,6 +290,32 @@ class Words:
             )
         return text + ("。" if self.chinese else ".")
 
+    def link_details(self, link: LinkRow) -> str:
+        """Who answers for a link, which incident was slowest and which ones still wait, for the table."""
+        found = [self.link(link.id)[1]]
+        if link.worst_number:
+            found.append(self._("最慢{number}").format(number=link.worst_number))
+        if link.waiting:
+            found.append(
+                self._("等待{n}件{cite}，最久{wait}").format(
+                    n=len(link.waiting),
+                    cite=self.cite(link.waiting, cap=3),
+                    wait=self.duration(link.longest_wait),
+                )
+            )
+        return ("；" if self.chinese else "; ").join(found)
+
+    def clause(self, row: RuleRow) -> str:
+        """Document and words of a rule, and the incidents whose clocks it ran."""
+        text = row.source or self._("本市配置，非法定")
+        if row.quote:
+            text += f"：“{row.quote}”" if self.chinese else f': "{row.quote}"'
+        if row.kept_numbers:
+            text += self._("；按时{cite}").format(cite=self.cite(row.kept_numbers))
+        if row.missed_numbers:
+            text += self._("；超时{cite}").format(cite=self.cite(row.missed_numbers))
+        return text
+
     def on_time(self, row: RuleRow | DepartmentRow) -> str:
         """Share of clocks kept of those that ended, or "not enough data"."""
         return self.share(row.kept, row.kept + row.missed)
@@ -295,8 +323,8 @@ class Words:
     def missed_sentence(self, line: MissedLine) -> str:
         """One clock that ran out."""
         who = self.model.department(line.department) if line.department else self._("未交办（值班环节）")
-        text = self._("{number}：{rule}应于{due}前完成，{who}，").format(
-            number=line.number, rule=line.rule, due=self.instant(line.due_at), who=who
+        text = self._("{number}：{rule}“{action}”应于{due}前完成，{who}，").format(
+            number=line.number, rule=line.rule, action=line.action, due=self.instant(line.due_at), who=who
         )
         if line.answered_at is None:
             text += self._("至期末已超时{late}，尚未回应").format(late=self.duration(line.late))
@@ -327,11 +355,12 @@ class Words:
         """Our own mistakes: false alarms with their reason, misses, merges."""
         m = self.model
         lines = [
-            self._("本周系统与人工共提出预警{n}件，判为误报{wrong}件{cite}，误报率{rate}。").format(
+            self._("本周预警{n}件；研判属实{real}件，判为误报{wrong}件{cite}，误报率{rate}。").format(
                 n=m.detected,
+                real=m.confirmed,
                 wrong=len(m.false_alarms),
                 cite=self.cite([line.number for line in m.false_alarms]),
-                rate=self.share(len(m.false_alarms), m.detected),
+                rate=self.share(len(m.false_alarms), m.confirmed + len(m.false_alarms)),
             )
         ]
         lines += [

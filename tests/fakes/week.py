@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -89,7 +90,7 @@ class Town:
 
     def __init__(self, db: Database) -> None:
         self.db = db
-        self._random = random.Random(47)  # noqa: S311 (invented data)
+        self._random = random.Random(47)
         self._agenda: list[tuple[datetime, int, Callable[[Session], None]]] = []
         self._posts = 0
 
@@ -107,10 +108,13 @@ class Town:
     def case(self, case: Case) -> Case:
         """Put an incident on the agenda."""
         first = min(case.posts)
-        self.later(at(first, "00:01"), lambda session: self._watch(session, case, at(first, "00:01")))
+        begun = min(case.detected - timedelta(minutes=35), at(first, "10:00"))
+        self.later(begun, lambda session: self._watch(session, case, begun))
         for day, count in case.posts.items():
-            for _ in range(count):
-                self.post(self._moment(day), case.domain, (case.district,), "neg", case=case)
+            for index in range(count):
+                # the first day's posts come one after the other, the later ones at any time
+                when = begun + timedelta(minutes=3 * index) if day == first else self._moment(day)
+                self.post(when, case.domain, (case.district,), "neg", case=case)
         self.later(case.detected, lambda session: self._detect(session, case))
         if case.paged is not None:
             paged = case.paged
@@ -118,7 +122,7 @@ class Town:
                 paged, lambda session: _done(record(session, case.id, "page_sent", {"step": 0}, now=paged))
             )
         for when, command in case.acts:
-            self.later(when, lambda session, when=when, command=command: self._act(session, case, command, when))  # type: ignore[misc]
+            self.later(when, partial(self._act, case=case, command=command, when=when))
         return case
 
     def post(
@@ -168,7 +172,9 @@ class Town:
         districts = ("历下区", "市中区", "槐荫区", "天桥区", "历城区", "章丘区")
         for _ in range(count):
             domain = self._random.choices(domains, (9, 12, 7, 8, 5, 4, 6))[0]
-            places: tuple[str, ...] = tuple(self._random.sample(districts, self._random.choice((0, 1, 1, 1, 2))))
+            places: tuple[str, ...] = tuple(
+                self._random.sample(districts, self._random.choice((0, 1, 1, 1, 2)))
+            )
             tone = self._random.choices(("neg", "neu", "pos"), (35, 45, 20))[0]
             self.post(
                 self._moment(day), domain, places, tone,
@@ -180,12 +186,24 @@ class Town:
 
     def _watch(self, session: Session, case: Case, when: datetime) -> None:
         case.id = open_watching(
-            session, title=case.title, domain=case.domain, district=case.district, first_posted_at=when, sketch={}
+            session,
+            title=case.title,
+            domain=case.domain,
+            district=case.district,
+            first_posted_at=when,
+            sketch={},
         )
 
     def _detect(self, session: Session, case: Case) -> None:
         when = case.detected
-        handle(session, case.id, Detect(case.track, case.why, case.level), actor="system", channel="system", now=when)
+        handle(
+            session,
+            case.id,
+            Detect(case.track, case.why, case.level),
+            actor="system",
+            channel="system",
+            now=when,
+        )
         for rule, hours in case.rules:
             clocks.open_deadline(
                 session, incident_id=case.id, rule_id=rule, round=1, stops_on="responded", started_at=when,
@@ -224,7 +242,9 @@ def _answer(when: datetime) -> Respond:
 def two_weeks(db: Database) -> dict[str, Case]:
     """Weeks 46 and 47 of 2026; returns the cases by a short name."""
     town = Town(db)
-    for day, count in zip(range(9, 23), (44, 51, 47, 40, 52, 38, 30, 49, 46, 55, 61, 58, 42, 37), strict=True):
+    for day, count in zip(
+        range(9, 23), (44, 51, 47, 40, 52, 38, 30, 49, 46, 55, 61, 58, 42, 37), strict=True
+    ):
         town.background(day, count)
     cases = {
         "closed": Case(
