@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from urllib.parse import urldefrag
 
 from sqlalchemy import func, select, text, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -87,9 +88,17 @@ def content_sha256(title: str, body: str) -> str:
     return hashlib.sha256(f"{title}\n{body}".encode()).hexdigest()
 
 
+def spellings(url: str) -> list[str]:
+    """The address with and without a final slash, by http and by https, without its fragment."""
+    plain = urldefrag(url.strip()).url.removesuffix("/")
+    rest = plain.partition("://")[2]
+    forms = [f"http://{rest}", f"https://{rest}"] if plain.startswith(("http://", "https://")) else [plain]
+    return [form + slash for form in forms for slash in ("", "/")]
+
+
 def objection_key(url: str) -> str:
     """Row of `meta` that remembers an objection; the address itself is not kept."""
-    return "objection:" + hashlib.sha256(url.encode()).hexdigest()[:30]
+    return "objection:" + hashlib.sha256(spellings(url)[0].encode()).hexdigest()[:30]
 
 
 def save_posts(session: Session, posts: Sequence[NewPost]) -> SaveResult:
@@ -115,7 +124,7 @@ def _values(post: NewPost) -> dict[str, Any]:
     title, body = storable(post.title), storable(post.text)
     return {
         "source_id": post.source_id,
-        "external_id": storable(post.external_id)[:200],
+        "external_id": _short(storable(post.external_id)),
         "url": storable(post.url),
         "title": title,
         "text": body,
@@ -132,16 +141,23 @@ def _values(post: NewPost) -> dict[str, Any]:
     }
 
 
+def _short(external_id: str) -> str:
+    # some sources use whole addresses as ids; two that differ only at the end must stay two
+    if len(external_id) <= 200:
+        return external_id
+    return f"{external_id[:135]}~{hashlib.sha256(external_id.encode()).hexdigest()}"
+
+
 def _chunks(items: Sequence[Any], size: int = _CHUNK) -> Iterable[Sequence[Any]]:
     return (items[at : at + size] for at in range(0, len(items), size))
 
 
 def _objected(session: Session, urls: set[str]) -> set[str]:
-    keys = {objection_key(url): url for url in urls}
-    found: set[str] = set()
-    for chunk in _chunks(list(keys)):
-        found.update(keys[key] for key in session.scalars(select(Meta.key).where(Meta.key.in_(chunk))))
-    return found
+    keys = {url: objection_key(url) for url in urls}
+    barred: set[str] = set()
+    for chunk in _chunks(sorted(set(keys.values()))):
+        barred.update(session.scalars(select(Meta.key).where(Meta.key.in_(chunk))))
+    return {url for url, key in keys.items() if key in barred}
 
 
 def _identity(row: dict[str, Any]) -> tuple[str, str]:

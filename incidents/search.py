@@ -241,8 +241,21 @@ class _Scope:
 
 
 def _hit(row: Any) -> PostHit:
+    id_, source, url, title, text, published, domain, tone, risk, districts, incident = row
     # no judgement yet: the joined columns are empty
-    return PostHit(*row[:6], row[6] or "", row[7] or "", row[8] or 0, tuple(row[9] or ()), row[10])
+    return PostHit(
+        id_,
+        source,
+        url,
+        title,
+        text,
+        published,
+        domain or "",
+        tone or "",
+        risk or 0,
+        tuple(districts or ()),
+        incident,
+    )
 
 
 def _frequent_first(item: tuple[str, int]) -> tuple[int, str]:
