@@ -84,27 +84,41 @@ def read_yaml(path: Path) -> Document:
     except OSError as exc:
         raise ConfigError([f"{path}: cannot be read: {exc.strerror}"]) from exc
     try:
-        node = yaml.compose(text, Loader=_Loader)
+        loader = _Loader(text)
+        node = loader.get_single_node()
         lines: dict[Location, int] = {}
         if node is None:
             return Document(path, {}, lines)
-        _walk(node, (), lines)
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader
+        _walk(loader, node, (), lines, set())
+        data = loader.construct_document(node)
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise ConfigError([f"{path}{where}: not valid YAML: {exc.problem or exc.context}"]) from exc
-    except yaml.YAMLError as exc:
+    except (yaml.YAMLError, ValueError) as exc:  # unprintable characters; `!!int x`
         raise ConfigError([f"{path}: not valid YAML: {' '.join(str(exc).split())}"]) from exc
+    except RecursionError as exc:
+        raise ConfigError([f"{path}: not valid YAML: nested too deeply"]) from exc
     return Document(path, data, lines)
 
 
-def _walk(node: yaml.Node, at: Location, lines: dict[Location, int]) -> None:
-    """Notes the line of every entry below `node`; refuses a mapping that holds a key twice."""
+def _walk(loader: _Loader, node: yaml.Node, at: Location, lines: dict[Location, int], done: set[int]) -> None:
+    """Notes the line of every entry below `node`; refuses tags and a mapping that holds a key twice.
+
+    A node that an alias repeats is walked once: aliases may be nested or even hold themselves.
+    """
     lines.setdefault(at, node.start_mark.line + 1)
+    if id(node) in done:
+        return
+    done.add(id(node))
+    plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    if node.tag != loader.resolve(type(node), node.value, (plain, not plain)):
+        raise yaml.MarkedYAMLError(
+            problem=f"the tag {node.tag} is not for here", problem_mark=node.start_mark
+        )
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            _walk(item, (*at, index), lines)
+            _walk(loader, item, (*at, index), lines, done)
     elif isinstance(node, yaml.MappingNode):
         seen: set[Hashable] = set()
         for key, value in node.value:
@@ -117,7 +131,7 @@ def _walk(node: yaml.Node, at: Location, lines: dict[Location, int]) -> None:
                 )
             seen.add(name)
             lines[(*at, name)] = key.start_mark.line + 1
-            _walk(value, (*at, name), lines)
+            _walk(loader, value, (*at, name), lines, done)
 
 
 def parse(model: type[ModelT], document: Document, data: Any = ...) -> ModelT:
