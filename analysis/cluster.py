@@ -1,0 +1,336 @@
+"""Which incident a post belongs to: one pass, online, in order of arrival, late posts allowed.
+
+An incident is a concrete matter: same place or organisation and same problem. A post is compared with
+the few incidents that share its rarest words or its places (a pruned inverted index), by a logistic
+score over word likeness, shared or contradicting places, the same author and the time between. Cost per post
+does not grow with the number of incidents: postings and candidates are bounded. The state of
+an incident is its `Sketch`, a small JSON value; an index rebuilt from the sketches, in order of incident number,
+gives the same answers as the one that was lost.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from analysis.copies import CopyFinder
+from analysis.places import IDENTIFYING, Place, same_name
+from analysis.words import cut, rarity
+
+WEIGHTS = Path(__file__).parent / "models" / "cluster.json"
+TITLE_WEIGHT = 3.0
+BODY_CHARS = 220
+TERMS_KEPT = 60  # of a centroid
+MEMBER_TERMS = 30
+MEMBERS_KEPT = 6
+POSTING = 300  # newest incidents remembered per term
+QUERY_TERMS = 10
+CANDIDATES = 16
+AUTHORS_KEPT = 16
+
+Vector = dict[str, float]
+
+
+@dataclass(frozen=True)
+class ClusterItem:
+    """What clustering reads of a post. `author` is a pseudonym; only a short digest of it is kept."""
+
+    id: str
+    title: str
+    text: str
+    published_at: datetime
+    places: tuple[Place, ...] = ()
+    author: str | None = None
+    domain: str = "none"
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Where a post went. `near_copy_of` is the id of the earlier post it repeats."""
+
+    id: str
+    incident: int
+    similarity: float
+    new: bool
+    near_copy_of: str | None = None
+    #: what spoke for it: features of the winning comparison
+    reasons: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A post reduced to what is compared."""
+
+    vector: Vector
+    title: frozenset[str]
+    title_mass: float
+    names: tuple[str, ...]  # identifying places
+    title_names: tuple[str, ...]
+    areas: frozenset[str]
+    author: int
+    at: float  # days since the epoch
+
+
+@dataclass
+class Sketch:
+    """The clustering state of one incident: centroid, last members, places."""
+
+    terms: Vector
+    members: deque[tuple[Vector, frozenset[str], float]]
+    names: Counter[str]
+    areas: Counter[str]
+    authors: deque[int]
+    first_at: float
+    last_at: float
+    posts: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON value that `from_json` turns back into an equal sketch."""
+        return {
+            "t": {term: round(weight, 5) for term, weight in self.terms.items()},
+            "m": [
+                [{t: round(w, 5) for t, w in v.items()}, sorted(title), round(mass, 4)]
+                for v, title, mass in self.members
+            ],
+            "n": dict(self.names),
+            "a": dict(self.areas),
+            "u": list(self.authors),
+            "f": round(self.first_at, 5),
+            "l": round(self.last_at, 5),
+            "p": self.posts,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Sketch:
+        """Raises KeyError or TypeError when `data` is not a sketch."""
+        return cls(
+            terms=dict(data["t"]),
+            members=deque(
+                ((dict(v), frozenset(title), float(mass)) for v, title, mass in data["m"]), MEMBERS_KEPT
+            ),
+            names=Counter(data["n"]),
+            areas=Counter(data["a"]),
+            authors=deque(data["u"], AUTHORS_KEPT),
+            first_at=float(data["f"]),
+            last_at=float(data["l"]),
+            posts=int(data["p"]),
+        )
+
+
+@dataclass(frozen=True)
+class ClusterModel:
+    """Weights of the comparison and the threshold above which a post joins."""
+
+    weights: Mapping[str, float]
+    bias: float
+    threshold: float
+    version: str
+
+    @classmethod
+    @lru_cache(maxsize=1)
+    def load(cls) -> ClusterModel:
+        """The shipped model."""
+        data = json.loads(WEIGHTS.read_text("utf-8"))
+        return cls(data["weights"], float(data["bias"]), float(data["threshold"]), str(data["version"]))
+
+    def score(self, features: Mapping[str, float]) -> float:
+        """Probability that both speak of one matter."""
+        z = self.bias + sum(self.weights.get(name, 0.0) * value for name, value in features.items())
+        return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, z))))
+
+
+def _digest(author: str | None) -> int:
+    """24 bits of an author's pseudonym: enough to notice a repeat, not to find a person."""
+    return zlib.crc32(author.encode()) & 0xFFFFFF if author else -1
+
+
+def _unit(counts: Mapping[str, float], keep: int) -> Vector:
+    top = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:keep]
+    norm = math.sqrt(sum(w * w for _, w in top))
+    return {t: w / norm for t, w in top} if norm > 0 else {}
+
+
+def read_item(item: ClusterItem) -> _Reading:
+    """Words with their weights, and places by role."""
+    title, body = item.title, item.text
+    if not title:
+        title, body = body[:40], body
+    counts: dict[str, float] = {}
+    title_words = cut(title)
+    for word in title_words:
+        counts[word] = counts.get(word, 0.0) + TITLE_WEIGHT
+    for word in cut(body[:BODY_CHARS]):
+        counts[word] = counts.get(word, 0.0) + 1.0
+    weighted = {
+        word: (1.0 + math.log(n)) * rarity(word) if n >= 1 else rarity(word) for word, n in counts.items()
+    }
+    # roads and the like that everybody names are weaker identities: left out when better ones are there
+    names = [p.norm for p in item.places if p.kind in IDENTIFYING]
+    known = frozenset(title_words)
+    return _Reading(
+        vector=_unit(weighted, TERMS_KEPT),
+        title=known,
+        title_mass=sum(rarity(w) for w in known),
+        names=tuple(dict.fromkeys(names))[:8],
+        title_names=tuple(n for n in dict.fromkeys(names) if n in title.replace("·", "").upper())[:4],
+        areas=frozenset(p.norm for p in item.places if p.kind == "district" and len(p.norm) > 2),
+        author=_digest(item.author),
+        at=item.published_at.timestamp() / 86400.0,
+    )
+
+
+def _cosine(a: Vector, b: Vector) -> float:
+    if len(a) > len(b):
+        a, b = b, a
+    return sum(weight * b[term] for term, weight in a.items() if term in b)
+
+
+def _share(names: Sequence[str], others: Iterable[str]) -> bool:
+    return any(same_name(a, b) for b in others for a in names)
+
+
+def compare(post: _Reading, sketch: Sketch) -> dict[str, float]:
+    """Features of one comparison, each about 0..1."""
+    centre = _cosine(post.vector, sketch.terms)
+    best, overlap = 0.0, 0.0
+    for vector, title, mass in sketch.members:
+        best = max(best, _cosine(post.vector, vector))
+        lighter = min(mass, post.title_mass)
+        if lighter > 0:
+            overlap = max(overlap, sum(rarity(w) for w in post.title & title) / max(lighter, 8.0))
+    main_names = [n for n, count in sketch.names.items() if count * 3 >= sketch.posts]
+    shared = _share(post.names, sketch.names)
+    title_shared = _share(post.title_names, main_names)
+    both = bool(post.names) and bool(main_names)
+    gap = abs(post.at - sketch.last_at) if post.at > sketch.last_at else max(0.0, sketch.first_at - post.at)
+    same_author = post.author >= 0 and post.author in sketch.authors
+    areas_clash = bool(post.areas) and bool(sketch.areas) and not any(a in sketch.areas for a in post.areas)
+    return {
+        "centre": centre,
+        "member": best,
+        "title": overlap,
+        "shared": float(shared),
+        "title_shared": float(title_shared),
+        "clash": float(both and not _share(post.names, main_names)),
+        "areas_clash": float(areas_clash),
+        "author": float(same_author),
+        "author_like": best if same_author else 0.0,
+        "shared_like": best if shared else 0.0,
+        "gap": math.log1p(gap) / 5.0,
+        "size": math.log(sketch.posts) / 4.0,
+        "copy": float(best > 0.95),
+    }
+
+
+class Clusterer:
+    """The live incidents and the index over them. Not for two threads at once."""
+
+    def __init__(self, model: ClusterModel | None = None, next_id: Callable[[], int] | None = None) -> None:
+        self.model = model or ClusterModel.load()
+        self.sketches: OrderedDict[int, Sketch] = OrderedDict()
+        self._postings: dict[str, deque[int]] = {}
+        self._last_number = 0
+        self._next_id = next_id
+        self.copies = CopyFinder()
+
+    def assign(self, item: ClusterItem) -> Assignment:
+        """Put one post into the best incident, or open one."""
+        reading = read_item(item)
+        copy = self.copies.find(item.id, item.title, item.text)
+        best: tuple[float, int, dict[str, float]] | None = None
+        for incident in self._candidates(reading):
+            features = compare(reading, self.sketches[incident])
+            score = self.model.score(features)
+            if best is None or (score, -incident) > (best[0], -best[1]):
+                best = (score, incident, features)
+        if best is not None and best[0] >= self.model.threshold:
+            score, incident, features = best
+            self.add(incident, reading)
+            return Assignment(
+                item.id,
+                incident,
+                round(score, 4),
+                False,
+                copy,
+                {k: round(v, 3) for k, v in features.items() if v},
+            )
+        incident = self.open(reading)
+        near = {"nearest": float(best[1]), "score": round(best[0], 4)} if best is not None else {}
+        return Assignment(item.id, incident, 1.0, True, copy, near)
+
+    def open(self, reading: _Reading, number: int | None = None) -> int:
+        """A new incident of one post; its number is given or the next free one."""
+        incident = number if number is not None else self._last_number + 1
+        vector = _unit(reading.vector, MEMBER_TERMS)
+        sketch = Sketch(
+            terms=dict(reading.vector),
+            members=deque([(vector, reading.title, reading.title_mass)], MEMBERS_KEPT),
+            names=Counter(reading.names),
+            areas=Counter(reading.areas),
+            authors=deque([reading.author] if reading.author >= 0 else [], AUTHORS_KEPT),
+            first_at=reading.at,
+            last_at=reading.at,
+        )
+        self.restore(incident, sketch)
+        return incident
+
+    def restore(self, incident: int, sketch: Sketch) -> None:
+        """Take an incident into the index; call in order of incident number."""
+        self.sketches[incident] = sketch
+        self._last_number = max(self._last_number, incident)
+        self._index(incident, sketch)
+
+    def forget(self, incident: int) -> None:
+        """Drop an incident that has ended; its postings fade by themselves."""
+        self.sketches.pop(incident, None)
+
+    def add(self, incident: int, reading: _Reading) -> None:
+        """Let a post shape its incident."""
+        sketch = self.sketches[incident]
+        n = sketch.posts
+        blend = dict.fromkeys(sketch.terms, 0.0)
+        for term, weight in sketch.terms.items():
+            blend[term] = weight * min(n, 30)
+        for term, weight in reading.vector.items():
+            blend[term] = blend.get(term, 0.0) + weight
+        sketch.terms = _unit(blend, TERMS_KEPT)
+        sketch.members.append((_unit(reading.vector, MEMBER_TERMS), reading.title, reading.title_mass))
+        sketch.names.update(reading.names)
+        if len(sketch.names) > 24:
+            sketch.names = Counter(dict(sketch.names.most_common(16)))
+        sketch.areas.update(reading.areas)
+        if reading.author >= 0 and reading.author not in sketch.authors:
+            sketch.authors.append(reading.author)
+        sketch.first_at = min(sketch.first_at, reading.at)
+        sketch.last_at = max(sketch.last_at, reading.at)
+        sketch.posts = n + 1
+        self._index(incident, sketch)
+
+    def _keys(self, terms: Vector, names: Iterable[str]) -> list[str]:
+        top = sorted(terms, key=lambda t: (-terms[t], t))[:QUERY_TERMS]
+        return [*top, *(f"@{name[-3:]}" for name in names)]
+
+    def _index(self, incident: int, sketch: Sketch) -> None:
+        for key in self._keys(sketch.terms, sketch.names):
+            posting = self._postings.get(key)
+            if posting is None:
+                posting = self._postings[key] = deque(maxlen=POSTING)
+            if not posting or (posting[-1] != incident and incident not in posting):
+                posting.append(incident)
+
+    def _candidates(self, reading: _Reading) -> list[int]:
+        votes: dict[int, float] = {}
+        for key in self._keys(reading.vector, reading.names):
+            weight = 0.4 if key[0] == "@" else reading.vector[key]
+            for incident in self._postings.get(key, ()):
+                votes[incident] = votes.get(incident, 0.0) + weight
+        ranked = sorted(votes.items(), key=lambda pair: (-pair[1], pair[0]))
+        return [incident for incident, _ in ranked if incident in self.sketches][:CANDIDATES]

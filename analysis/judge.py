@@ -1,0 +1,267 @@
+"""Text in, judgement out: domain, tone, signal, risk, places, each with its probability. No database.
+
+    judge = Judge.load(places)
+    outputs = judge.judge_batch(items)
+
+A `Judge` belongs to one thread; worker processes load their own (about 0.5 s, 150 MB with numba).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.fastsnow import load_snow
+from analysis.features import weigh
+from analysis.linear import TASKS, LinearModel, char_shares
+from analysis.places import Gazetteer, Place
+from analysis.reading import Reader, Reading
+from analysis.risk import Hit, RiskWords
+from config.places import Places
+
+THRESHOLDS = Path(__file__).parent / "thresholds.toml"
+EXPLAINED_WORDS = 4
+
+
+@dataclass(frozen=True)
+class JudgeInput:
+    """One post as judging sees it. `id` is handed back untouched."""
+
+    id: Any
+    title: str = ""
+    text: str = ""
+    published_at: datetime | None = None
+    place: str = ""
+    source: str = ""
+    author: str | None = None
+
+
+@dataclass(frozen=True)
+class JudgeOutput:
+    """What the models say. Scores are calibrated probabilities: of the chosen domain, of negative tone, of a
+    signal, of the chosen risk. `snownlp_score` is SnowNLP's own value (0 negative .. 1 positive)."""
+
+    id: Any
+    domain: str
+    domain_score: float
+    tone: str
+    tone_score: float
+    snownlp_score: float
+    signal: bool
+    signal_score: float
+    risk: int
+    risk_score: float
+    grave_score: float  # probability of risk 2 or 3
+    abstain: bool
+    districts: tuple[str, ...]
+    places: tuple[Place, ...]
+    where: str  # here | elsewhere | unknown
+    hazards: tuple[Hit, ...]
+    fast: bool
+    reasons: Mapping[str, Any] = field(default_factory=dict)
+    model: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The line of `quansheng judge`."""
+        return {
+            "id": self.id,
+            "domain": self.domain,
+            "domain_score": round(self.domain_score, 4),
+            "tone": self.tone,
+            "tone_score": round(self.tone_score, 4),
+            "snownlp_score": round(self.snownlp_score, 6),
+            "signal": self.signal,
+            "signal_score": round(self.signal_score, 4),
+            "risk": self.risk,
+            "risk_score": round(self.risk_score, 4),
+            "abstain": self.abstain,
+            "fast": self.fast,
+            "districts": list(self.districts),
+            "places": [place.as_dict() for place in self.places],
+            "reasons": dict(self.reasons),
+            "model": self.model,
+        }
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """thresholds.toml."""
+
+    model: str
+    unsure: Mapping[str, float]
+    offsets: Mapping[str, Mapping[str, float]]
+    min_signal: float
+    min_grave: float
+
+    @classmethod
+    @lru_cache(maxsize=1)
+    def load(cls) -> Thresholds:
+        """The shipped thresholds. Raises KeyError when one is missing."""
+        data = tomllib.loads(THRESHOLDS.read_text("utf-8"))
+        return cls(
+            model=data["model"],
+            unsure={task: float(data[task]["unsure"]) for task in TASKS},
+            offsets={task: {k: float(v) for k, v in data[task]["offsets"].items()} for task in TASKS},
+            min_signal=float(data["fast"]["min_signal"]),
+            min_grave=float(data["fast"]["min_grave"]),
+        )
+
+
+def gazetteer_of(places: Places) -> Gazetteer:
+    """The matcher for the city's own districts, streets and functional areas."""
+    districts = {d.name: [s.name for s in d.streets] for d in places.districts}
+    return Gazetteer(districts, places.city)
+
+
+class Judge:
+    """Reads posts in batches. Not for two threads at once."""
+
+    def __init__(self, model: LinearModel, reader: Reader, thresholds: Thresholds) -> None:
+        self.model, self.reader, self.thresholds = model, reader, thresholds
+        self.version = f"{model.version}+snownlp-{reader.featuriser.snow.version}"
+        self._offsets = {
+            task: np.array([thresholds.offsets[task].get(label, 0.0) for label in model.labels[task]])
+            for task in TASKS
+        }
+
+    @classmethod
+    def load(cls, places: Places | None = None) -> Judge:
+        """The shipped model with the city's places; without places no district is recognised."""
+        gazetteer = gazetteer_of(places) if places is not None else None
+        return cls(LinearModel.load(), Reader(load_snow(), RiskWords.load(), gazetteer), Thresholds.load())
+
+    def judge_batch(self, items: Sequence[JudgeInput], *, explain: bool = True) -> list[JudgeOutput]:
+        """One output per input, in order."""
+        if not items:
+            return []
+        features = self.reader.featuriser
+        readings: list[Reading] = []
+        words: list[dict[str, list[str]]] = []
+        rows = []
+        for item in items:
+            reading = self.reader.read(item.title, item.text, item.published_at, item.place)
+            weigh(features.buckets, features.counts, reading.used, self.model.idf, features.values)
+            margins = self.model.level0(features.buckets, features.values, reading.used)
+            readings.append(reading)
+            words.append(self._words(reading, margins) if explain else {})
+            rows.append(np.concatenate([margins, reading.facts]))
+        probabilities = self.model.probabilities(np.array(rows))
+        chosen = {task: self._choose(task, probabilities[task]) for task in TASKS}
+        return [
+            self._output(
+                item,
+                readings[i],
+                words[i],
+                {task: (chosen[task][0][i], chosen[task][1][i]) for task in TASKS},
+            )
+            for i, item in enumerate(items)
+        ]
+
+    def _choose(self, task: str, p: Any) -> tuple[list[str], Any]:
+        """Chosen labels and the probabilities after the offsets of thresholds.toml."""
+        z = np.log(p + 1e-12) + self._offsets[task]
+        e = np.exp(z - z.max(axis=1, keepdims=True))
+        adjusted = e / e.sum(axis=1, keepdims=True)
+        labels = self.model.labels[task]
+        return [labels[k] for k in adjusted.argmax(axis=1)], adjusted
+
+    def _output(
+        self, item: JudgeInput, reading: Reading, words: dict[str, list[str]], chosen: Mapping[str, Any]
+    ) -> JudgeOutput:
+        def p(task: str, label: str) -> float:
+            return float(chosen[task][1][self.model.labels[task].index(label)])
+
+        domain, tone, risk = chosen["domain"][0], chosen["tone"][0], int(chosen["risk"][0])
+        signal = chosen["signal"][0] == "y"
+        grave = p("risk", "2") + p("risk", "3")
+        best = {task: float(chosen[task][1].max()) for task in TASKS}
+        unsure = [
+            task
+            for task in TASKS
+            if best[task] < self.thresholds.unsure[task] and (signal or task == "signal")
+        ]
+        empty = not reading.post.body.strip()
+        fired = reading.risk.categories & self.reader.words.fast
+        sure = bool(reading.risk.categories & {"death", "poisoning"})
+        fast = (
+            bool(fired)
+            and reading.risk.where != "elsewhere"
+            and p("signal", "y") >= self.thresholds.min_signal
+            and (sure or grave >= self.thresholds.min_grave)
+        )
+        reasons: dict[str, Any] = {key: value for key, value in words.items() if value}
+        if reading.risk.hits:
+            reasons["hazards"] = [
+                {
+                    "category": h.category,
+                    "word": h.word,
+                    "clause": h.clause,
+                    **({"silenced_by": h.silenced_by} if h.silenced_by else {}),
+                }
+                for h in reading.risk.hits[:6]
+            ]
+        if reading.risk.elsewhere:
+            reasons["elsewhere"] = reading.risk.elsewhere
+        if unsure or empty:
+            reasons["unsure"] = unsure or ["empty"]
+        return JudgeOutput(
+            id=item.id,
+            domain=domain,
+            domain_score=p("domain", domain),
+            tone=tone,
+            tone_score=p("tone", "neg"),
+            snownlp_score=reading.snow,
+            signal=signal,
+            signal_score=p("signal", "y"),
+            risk=risk,
+            risk_score=p("risk", str(risk)),
+            grave_score=grave,
+            abstain=bool(unsure) or empty,
+            districts=reading.districts,
+            places=reading.places[:12],
+            where=reading.risk.where,
+            hazards=reading.risk.hits,
+            fast=fast,
+            reasons=reasons,
+            model=self.version,
+        )
+
+    def _words(self, reading: Reading, margins: Any) -> dict[str, list[str]]:
+        """The words that moved tone, signal and domain most, out of the post itself."""
+        features = self.reader.featuriser
+        columns = self.model.columns
+        domain = max(
+            (c for c in range(len(columns)) if columns[c].startswith("domain:")),
+            key=lambda c: float(margins[c]),
+        )
+        wanted = {"tone": columns.index("tone:neg"), "signal": columns.index("signal"), "domain": domain}
+        spans = features.spans()
+        body = reading.post.body
+        found: dict[str, list[str]] = {}
+        for name, column in wanted.items():
+            shares = np.zeros(len(body))
+            char_shares(
+                features.body,
+                features.place,
+                features.counts,
+                features.values,
+                self.model.weights,
+                column,
+                shares,
+            )
+            total = np.concatenate([[0.0], np.cumsum(shares)])
+            best: dict[str, float] = {}
+            for start, end in spans:
+                if end - start > 1:
+                    word = body[start:end]
+                    best[word] = best.get(word, 0.0) + float(total[end] - total[start])
+            ranked = sorted(best.items(), key=lambda pair: (-pair[1], pair[0]))[:EXPLAINED_WORDS]
+            found[name] = [word for word, share in ranked if share > 0]
+        return found

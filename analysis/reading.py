@@ -1,0 +1,77 @@
+"""One post read once: features, SnowNLP's value, risk words, places. Judging and training share it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from analysis.fastsnow import Snow, value_of
+from analysis.features import Featuriser, Prepared, prepare
+from analysis.places import Gazetteer, Place, find_places
+from analysis.risk import RiskReading, RiskWords
+
+#: names of the dense facts that the upper layer of the model reads, in order
+FACTS = (
+    "snow_log_odds",
+    "snow_value",
+    "body_length",
+    "title_length",
+    "hazard",
+    "fast_hazard",
+    "silenced",
+    "elsewhere",
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one pass over a post found. Features lie in the reader's scratch arrays until the next post."""
+
+    post: Prepared
+    used: int
+    snow: float
+    risk: RiskReading
+    places: tuple[Place, ...]
+    districts: tuple[str, ...]
+    facts: Any
+
+
+class Reader:
+    """Reads posts one after the other. Not for two threads at once."""
+
+    def __init__(self, snow: Snow, words: RiskWords, gazetteer: Gazetteer | None = None) -> None:
+        self.featuriser = Featuriser(snow)
+        self.words = words
+        self.gazetteer = gazetteer
+        self._own = (
+            (gazetteer.city, gazetteer.city.removesuffix("市"))
+            if gazetteer is not None and gazetteer.city
+            else ()
+        )
+
+    def read(self, title: str, text: str, published_at: datetime | None = None, place: str = "") -> Reading:
+        """Read one post; its features are in `featuriser.buckets` and `.counts` up to `used`."""
+        post = prepare(title, text)
+        neg, pos = self.featuriser.snow_logs(post)
+        used = self.featuriser.extract(post)
+        where = f"{place}\n{post.raw}" if place else post.raw
+        places, districts = find_places(where, self.gazetteer)
+        risk = self.words.read(where, published_at, self._own, bool(districts) and self.gazetteer is not None)
+        fired = risk.categories
+        facts = np.array(
+            [
+                max(-5.0, min(5.0, (pos - neg) / math.sqrt(max(len(post.raw), 1)))),
+                value_of(neg, pos),
+                math.log1p(len(post.body)) / 3.0,
+                math.log1p(len(post.title)) / 3.0,
+                float(bool(fired)),
+                float(bool(fired & self.words.fast)),
+                float(any(hit.silenced_by for hit in risk.hits)),
+                float(risk.where == "elsewhere"),
+            ]
+        )
+        return Reading(post, used, float(value_of(neg, pos)), risk, tuple(places), tuple(districts), facts)

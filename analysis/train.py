@@ -1,0 +1,363 @@
+"""Fit the shipped model from labelled posts: `python -m analysis.train --data DIR [--install]`.
+
+Needs scikit-learn, which the product itself does not. DIR is a folder with `posts_gold.jsonl` and, when they
+are there, the helper sets named below. Level 0 is a linear SVM a label over hashed features, helped by the
+directions of a latent semantic analysis of unlabelled posts and by the margins of SVMs trained on the helper
+sets; both helpers are linear, so they fold into one weight a bucket and cost nothing at run time. Level 1
+is a logistic regression on out-of-fold margins. All figures come from cross-validation whose folds never split
+a group of near-duplicates. Nothing of a text is stored: weights belong to hashed buckets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import io
+import json
+import lzma
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp  # type: ignore[import-untyped,import-not-found,unused-ignore]
+from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped,import-not-found,unused-ignore]
+from sklearn.decomposition import TruncatedSVD  # type: ignore[import-untyped,import-not-found,unused-ignore]
+from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped,import-not-found,unused-ignore]
+from sklearn.preprocessing import normalize  # type: ignore[import-untyped,import-not-found,unused-ignore]
+from sklearn.svm import LinearSVC  # type: ignore[import-untyped,import-not-found,unused-ignore]
+
+from analysis.fastsnow import load_snow
+from analysis.features import BUCKETS, FEATURES_VERSION
+from analysis.linear import MODEL, TASKS
+from analysis.measures import expected_calibration_error, report_task, search_offsets
+from analysis.reading import FACTS, Reader
+from analysis.risk import RiskWords
+
+FOLDS = 5
+DUPLICATE = 0.55  # cosine above which two posts stand in one fold
+LSA_TERMS, LSA_SIZE = 60_000, 128
+LSA_SHARE, HELPER_SHARE = 0.7, 0.15
+C = 0.3
+Matrix = Any
+
+
+@dataclass(frozen=True)
+class Read:
+    """A set of posts as counts [posts, BUCKETS] and dense facts."""
+
+    counts: Matrix
+    facts: Any
+
+
+def read_posts(reader: Reader, posts: Iterable[tuple[str, str]]) -> Read:
+    """Features of (title, text) pairs."""
+    columns, values, ends, facts = [], [], [0], []
+    for title, text in posts:
+        reading = reader.read(title, text)
+        columns.append(reader.featuriser.buckets[: reading.used].astype(np.int32))
+        values.append(reader.featuriser.counts[: reading.used].astype(np.float32))
+        ends.append(ends[-1] + reading.used)
+        facts.append(reading.facts)
+    matrix = sp.csr_matrix(
+        (np.concatenate(values), np.concatenate(columns), ends), shape=(len(facts), BUCKETS)
+    )
+    matrix.sort_indices()
+    return Read(matrix, np.array(facts))
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """Rows of a JSON Lines file, gzip or not; none when it is absent."""
+    if not path.is_file():
+        return []
+    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    return [json.loads(line) for line in raw.decode("utf-8").split("\n") if line.strip()]
+
+
+def helper_sets(data: Path) -> dict[str, list[tuple[str, str]]]:
+    """name -> [(text, label)] of other labelled collections; absent ones are left out."""
+    sets: dict[str, list[tuple[str, str]]] = {}
+    classes = [
+        (row["text"], row["label"])
+        for row in lines(data / "complaint_classes.jsonl")
+        if row["part"] == "train"
+    ]
+    ewect = []
+    for path in sorted((data / "sentiment" / "ewect").glob("*.json")):
+        ewect += [(row["content"], row["label"]) for row in json.loads(path.read_text("utf-8"))]
+    weibo = []
+    for path in sorted((data / "sentiment" / "weibo2018").glob("*.txt")):
+        parts = [line.split(",", 2) for line in path.read_text("utf-8").split("\n")]
+        weibo += [(row[2], row[1]) for row in parts if len(row) == 3]
+    takeaway = data / "sentiment" / "waimai_10k.csv"
+    waimai = []
+    if takeaway.is_file():
+        with takeaway.open(encoding="utf-8", newline="") as stream:
+            waimai = [(row["review"], row["label"]) for row in csv.DictReader(stream)]
+    for name, rows in (
+        ("complaint_classes", classes),
+        ("ewect", ewect),
+        ("weibo2018", weibo),
+        ("waimai", waimai),
+    ):
+        if rows:
+            sets[name] = rows
+    return sets
+
+
+def background(data: Path) -> list[tuple[str, str]]:
+    """Unlabelled (title, text) for word statistics."""
+    posts: list[tuple[str, str]] = []
+    for name in (
+        "posts_unlabelled.jsonl",
+        "complaints_stream.jsonl",
+        "replies.jsonl",
+        "zhihu_hot_questions.jsonl.gz",
+    ):
+        posts += [(row.get("title") or "", row.get("text") or "") for row in lines(data / name)]
+    posts += [
+        (row["title"], row.get("description") or "") for row in lines(data / "weibo_hot_civic_episodes.jsonl")
+    ]
+    return posts
+
+
+class Weigher:
+    """tf-idf with the very numbers that inference uses (idf in steps of 0.05)."""
+
+    def __init__(self, counts: Matrix) -> None:
+        df = np.asarray((counts > 0).sum(axis=0)).ravel()
+        self.df = df
+        self.steps = np.clip(np.round((np.log((counts.shape[0] + 1) / (df + 1)) + 1) * 20), 0, 255).astype(
+            np.uint8
+        )
+
+    def __call__(self, counts: Matrix) -> Matrix:
+        m = counts.copy()
+        m.data = 1 + np.log(m.data)
+        return normalize(m.multiply((self.steps / 20.0)[None, :]).tocsr()).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Helpers:
+    """Linear maps from weighted features to helper columns: LSA directions and margins of helper SVMs."""
+
+    terms: Any
+    directions: Any  # [terms, LSA_SIZE]
+    weights: Any  # [BUCKETS, helper columns]
+    bias: Any
+
+    def extend(self, x: Matrix) -> Matrix:
+        """[x, LSA, helper margins]."""
+        lsa = np.asarray(x[:, self.terms] @ self.directions) * LSA_SHARE
+        margins = (np.asarray(x @ self.weights) + self.bias) * HELPER_SHARE
+        return sp.hstack([x, sp.csr_matrix(np.hstack([lsa, margins]).astype(np.float32))]).tocsr()
+
+    def fold(self, coef: Any, intercept: Any) -> tuple[Any, Any]:
+        """Weights over extended features -> weights over buckets."""
+        plain = np.array(coef[:, :BUCKETS]).T
+        lsa = coef[:, BUCKETS : BUCKETS + self.directions.shape[1]]
+        margins = coef[:, BUCKETS + self.directions.shape[1] :]
+        plain[self.terms] += LSA_SHARE * (self.directions @ lsa.T)
+        plain += HELPER_SHARE * (self.weights @ margins.T)
+        return plain, intercept + HELPER_SHARE * (self.bias @ margins.T)
+
+
+def fit_helpers(weigh: Weigher, unlabelled: Matrix, sets: dict[str, tuple[Matrix, list[str]]]) -> Helpers:
+    """LSA over all unlabelled posts and one SVM a helper set."""
+    terms = np.sort(np.argsort(-weigh.df)[100 : 100 + LSA_TERMS])
+    x = weigh(unlabelled)
+    svd = TruncatedSVD(LSA_SIZE, n_iter=4, random_state=0).fit(x[:, terms])
+    directions = svd.components_.T.astype(np.float32)
+    spread = np.asarray(x[:4000][:, terms] @ directions)
+    directions *= 1 / np.sqrt((spread**2).sum(axis=1).mean())
+    weights, biases = [np.zeros((BUCKETS, 0))], [np.zeros(0)]
+    for matrix, labels in sets.values():
+        svm = LinearSVC(C=C).fit(weigh(matrix), np.array(labels))
+        weights.append(svm.coef_.T)
+        biases.append(svm.intercept_)
+    return Helpers(terms, directions, np.hstack(weights).astype(np.float32), np.concatenate(biases))
+
+
+def targets(gold: Sequence[dict[str, Any]]) -> dict[str, list[tuple[str, ...]]]:
+    """Accepted answers of each post: 'a|b' means that either is right."""
+    return {task: [tuple(str(row[task]).split("|")) for row in gold] for task in TASKS}
+
+
+def level0_labels(answers: dict[str, list[tuple[str, ...]]]) -> list[tuple[str, Any]]:
+    """(name, y) of the level 0 problems: tone, signal, domain as they are, risk as three steps."""
+    first = {task: np.array([a[0] for a in rows]) for task, rows in answers.items()}
+    risk = first["risk"].astype(int)
+    return [("tone", first["tone"]), ("signal", first["signal"]), ("domain", first["domain"])] + [
+        (f"risk>={step}", (risk >= step).astype(int)) for step in (1, 2, 3)
+    ]
+
+
+def fit_svm(x: Matrix, y: Any) -> Any:
+    """One level 0 problem."""
+    return LinearSVC(C=C, class_weight="balanced").fit(x, y)
+
+
+def columns_of(name: str, classes: Any) -> list[str]:
+    """Names of the margins of one level 0 problem."""
+    return [f"{name}:{c}" for c in classes] if len(classes) > 2 else [name]
+
+
+def groups(x: Matrix) -> Any:
+    """Fold number of each post; near-duplicates share one."""
+    likeness = (x @ x.T).tocsr()
+    likeness.data[likeness.data < DUPLICATE] = 0
+    likeness.eliminate_zeros()
+    count, group = connected_components(likeness)
+    return np.random.RandomState(0).randint(0, FOLDS, count)[group]
+
+
+def out_of_fold(x: Matrix, fold: Any, problems: list[tuple[str, Any]]) -> Any:
+    """Level 0 margins of every post from models that never saw its fold."""
+    parts = []
+    for _, y in problems:
+        width = len(np.unique(y)) if len(np.unique(y)) > 2 else 1
+        out = np.zeros((len(y), width))
+        for k in range(FOLDS):
+            out[fold == k] = (
+                fit_svm(x[fold != k], y[fold != k]).decision_function(x[fold == k]).reshape(-1, width)
+            )
+        parts.append(out)
+    return np.hstack(parts)
+
+
+def fit_top(inputs: Any, y: Any) -> Any:
+    """Level 1 of one task."""
+    return LogisticRegression(C=0.3, max_iter=3000).fit(inputs, y)
+
+
+def cross_validate(inputs: Any, fold: Any, answers: dict[str, list[tuple[str, ...]]]) -> dict[str, Any]:
+    """Out-of-fold probabilities of level 1 and their figures."""
+    figures: dict[str, Any] = {}
+    for task in TASKS:
+        y = np.array([a[0] for a in answers[task]])
+        labels = np.unique(y)
+        p = np.zeros((len(y), len(labels)))
+        for k in range(FOLDS):
+            p[fold == k] = fit_top(inputs[fold != k], y[fold != k]).predict_proba(inputs[fold == k])
+        offsets = search_offsets(p, labels, answers[task], task)
+        figures[task] = {
+            "plain": report_task(task, labels[p.argmax(axis=1)], answers[task]),
+            "offsets": {str(label): round(float(o), 2) for label, o in zip(labels, offsets, strict=True)},
+            "with_offsets": report_task(
+                task, labels[(np.log(p + 1e-12) + offsets).argmax(axis=1)], answers[task]
+            ),
+            "ece": round(expected_calibration_error(p, labels, answers[task]), 4),
+        }
+    return figures
+
+
+def pack(
+    weigh: Weigher,
+    weights: Any,
+    bias: Any,
+    tops: dict[str, Any],
+    columns: list[str],
+    figures: dict[str, Any],
+    version: str,
+) -> bytes:
+    """The model file: int8 weights, small float arrays, and a JSON of names and figures."""
+    scale = np.abs(weights).max(axis=0) / 127.0
+    # one large weight would cost all others their precision
+    clip = np.percentile(np.abs(weights), 99.97, axis=0) / 127.0
+    scale = np.maximum(clip, 1e-9)
+    small = np.clip(np.round(weights / scale), -127, 127).astype(np.int8)
+    meta = {
+        "version": version,
+        "features_version": FEATURES_VERSION,
+        "columns": columns,
+        "facts": FACTS,
+        "labels": {task: [str(c) for c in top.classes_] for task, top in tops.items()},
+        "figures": figures,
+    }
+    buffer = io.BytesIO()
+    arrays = {f"{task}_coef": top.coef_.astype(np.float32) for task, top in tops.items()}
+    arrays |= {f"{task}_bias": top.intercept_.astype(np.float32) for task, top in tops.items()}
+    np.savez(
+        buffer,
+        weights=small,
+        scale=scale.astype(np.float32),
+        bias=bias.astype(np.float32),
+        idf=weigh.steps,
+        meta=np.array([json.dumps(meta, ensure_ascii=False)]),
+        **arrays,
+    )
+    return lzma.compress(buffer.getvalue(), preset=6)
+
+
+def train(data: Path, version: str, say: Any) -> tuple[bytes, dict[str, Any]]:
+    """Fit everything; returns the model file and its cross-validated figures."""
+    gold = lines(data / "posts_gold.jsonl")
+    if not gold:
+        raise FileNotFoundError(
+            f"{data / 'posts_gold.jsonl'}: no labelled posts; set QUANSHENG_DATA or --data"
+        )
+    reader = Reader(load_snow(), RiskWords.load())
+    read = read_posts(reader, [(row["title"], row["text"]) for row in gold])
+    say(f"{len(gold)} labelled posts read")
+    plain = read_posts(reader, background(data))
+    sets = {}
+    for name, rows in helper_sets(data).items():
+        sets[name] = (
+            read_posts(reader, [("", text) for text, _ in rows]).counts,
+            [label for _, label in rows],
+        )
+    say(f"{plain.counts.shape[0]} unlabelled posts, helper sets {', '.join(sets) or 'none'}")
+    weigh = Weigher(sp.vstack([read.counts, plain.counts, *(m for m, _ in sets.values())]).tocsr())
+    helpers = fit_helpers(weigh, plain.counts, sets)
+    x = weigh(read.counts)
+    fold = groups(x)
+    extended = helpers.extend(x)
+    answers = targets(gold)
+    problems = level0_labels(answers)
+    say("level 0")
+    margins = out_of_fold(extended, fold, problems)
+    inputs = np.hstack([margins, read.facts])
+    figures = cross_validate(inputs, fold, answers)
+    tops = {task: fit_top(inputs, np.array([a[0] for a in answers[task]])) for task in TASKS}
+    weights, biases, columns = [], [], []
+    for name, y in problems:
+        svm = fit_svm(extended, y)
+        w, b = helpers.fold(svm.coef_, svm.intercept_)
+        weights.append(w)
+        biases.append(b)
+        columns += columns_of(name, svm.classes_)
+    figures["posts"], figures["snownlp"] = len(gold), snownlp_alone(read.facts, answers["tone"])
+    return pack(weigh, np.hstack(weights), np.concatenate(biases), tops, columns, figures, version), figures
+
+
+def snownlp_alone(facts: Any, answers: list[tuple[str, ...]]) -> dict[str, float]:
+    """SnowNLP's own value as a tone: below 0.5 negative, else positive; for comparison."""
+    return report_task("tone", np.where(facts[:, FACTS.index("snow_value")] < 0.5, "neg", "pos"), answers)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train, print the figures, and install when asked."""
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.train", description=__doc__.split("\n")[0] if __doc__ else ""
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder with posts_gold.jsonl")
+    parser.add_argument("--version", default="posts-1", help="name written on every judgement")
+    parser.add_argument("--install", action="store_true", help="write the model into the project")
+    options = parser.parse_args(argv)
+
+    def say(text: str) -> None:
+        sys.stderr.write(f"{text}\n")
+
+    packed, figures = train(options.data, options.version, say)
+    sys.stdout.write(json.dumps(figures, ensure_ascii=False, indent=1) + "\n")
+    if options.install:
+        MODEL.write_bytes(packed)
+        say(f"{MODEL}: {len(packed):,} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
