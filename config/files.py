@@ -111,17 +111,14 @@ def _walk(loader: _Loader, node: yaml.Node, at: Location, lines: dict[Location, 
     if id(node) in done:
         return
     done.add(id(node))
-    plain = isinstance(node, yaml.ScalarNode) and node.style is None
-    if node.tag != loader.resolve(type(node), node.value, (plain, not plain)):
-        raise yaml.MarkedYAMLError(
-            problem=f"the tag {node.tag} is not for here", problem_mark=node.start_mark
-        )
+    _refuse_tag(loader, node)
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             _walk(loader, item, (*at, index), lines, done)
     elif isinstance(node, yaml.MappingNode):
         seen: set[Hashable] = set()
         for key, value in node.value:
+            _refuse_tag(loader, key)
             name = key.value if isinstance(key, yaml.ScalarNode) else None
             if name is None:
                 raise yaml.MarkedYAMLError(problem="a key must be plain text", problem_mark=key.start_mark)
@@ -132,6 +129,16 @@ def _walk(loader: _Loader, node: yaml.Node, at: Location, lines: dict[Location, 
             seen.add(name)
             lines[(*at, name)] = key.start_mark.line + 1
             _walk(loader, value, (*at, name), lines, done)
+
+
+def _refuse_tag(loader: _Loader, node: yaml.Node) -> None:
+    """`!!binary x` and the like: a value is what it looks like."""
+    plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    expected = loader.resolve(type(node), node.value, (plain, not plain))  # type: ignore[no-untyped-call]
+    if node.tag != expected:
+        raise yaml.MarkedYAMLError(
+            problem=f"the tag {node.tag} is not for here", problem_mark=node.start_mark
+        )
 
 
 def parse(model: type[ModelT], document: Document, data: Any = ...) -> ModelT:

@@ -47,7 +47,7 @@ def read(name: str, path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 def test_a_damaged_line_gives_sentences(name: str, tmp_path: Path, data: st.DataObject) -> None:
     lines = lines_of(name)
@@ -68,7 +68,7 @@ def test_a_damaged_line_gives_sentences(name: str, tmp_path: Path, data: st.Data
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(raw=st.binary(max_size=200))
 def test_noise_gives_sentences(name: str, tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "noise.yaml"
@@ -93,6 +93,8 @@ def test_noise_gives_sentences(name: str, tmp_path: Path, raw: bytes) -> None:
         "a: !!binary x\n",
         "a: !!set {b, c}\n",
         "!!int x: 1\n",
+        "!!bool x: 1\n",
+        "1: a\n",
         "<<: 1\n",
         "a: &b {c: 1}\nd:\n  <<: *b\n",
         "a: !!timestamp x\n",
