@@ -15,10 +15,11 @@ FLOORS = {
     "alerts": 2,
     "reports": 3,
     "console": 3,
+    # the top floor F4 has an order of its own
     "scheduler": 4,
-    "replay": 4,
-    "demo": 4,
-    "cli": 5,
+    "replay": 5,
+    "demo": 5,
+    "cli": 6,
 }
 #: library -> rooms (or single files) that may import it
 FENCES = {
