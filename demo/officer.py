@@ -1,0 +1,129 @@
+"""The invented duty officer, who works on one incident of the day from the first page to the evaluation.
+
+The other incidents are left to whoever looks at the demo. Every act is a command with a key of its own, so that a
+day that was interrupted goes on without doing anything twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from incidents import lifecycle, queries
+from incidents.installation import Installation
+from incidents.queries import IncidentView
+from incidents.states import (
+    Acknowledge,
+    Assign,
+    Command,
+    Confirm,
+    Evaluate,
+    Note,
+    Refused,
+    Respond,
+    SignFor,
+    State,
+)
+
+#: the officer takes the first incident of this domain
+DOMAIN = "food_safety"
+
+
+@dataclass(frozen=True)
+class Act:
+    """What is done how long after the page was sent, by whom, when the incident is in one of `states`."""
+
+    name: str
+    after: timedelta
+    actor: str
+    states: tuple[State, ...]
+    command: Callable[[Installation, IncidentView], Command]
+
+
+def _department(home: Installation, incident: IncidentView) -> str:
+    found = home.bundle.departments.suggest(incident.domain, incident.district)
+    return found.department.id
+
+
+ACTS = (
+    Act(
+        "ack",
+        timedelta(minutes=5),
+        "lin-dong",
+        (State.DETECTED,),
+        lambda home, it: Acknowledge(it.epoch, step=1),
+    ),
+    Act(
+        "confirm",
+        timedelta(minutes=15),
+        "lin-dong",
+        (State.DETECTED,),
+        lambda home, it: Confirm("已与学校和医院电话核实"),
+    ),
+    Act(
+        "assign",
+        timedelta(minutes=25),
+        "lin-dong",
+        (State.CONFIRMED,),
+        lambda home, it: Assign(_department(home, it)),
+    ),
+    Act("sign", timedelta(minutes=45), "department", (State.ASSIGNED,), lambda home, it: SignFor("值班科员")),
+    Act(
+        "note",
+        timedelta(minutes=60),
+        "lin-dong",
+        (State.ACKNOWLEDGED,),
+        lambda home, it: Note("市场监管、卫健、教育三部门已到校"),
+    ),
+    Act(
+        "respond",
+        timedelta(minutes=150),
+        "department",
+        (State.ACKNOWLEDGED,),
+        lambda home, it: Respond(
+            "http://127.0.0.1/statement", "联合工作组通报：食堂停用，留样送检，学生情况稳定"
+        ),
+    ),
+    Act(
+        "evaluate",
+        timedelta(minutes=300),
+        "he-nan",
+        (State.RESPONDED,),
+        lambda home, it: Evaluate(85, "回应及时，待公布检测结果"),
+    ),
+)
+
+
+def work(home: Installation, now: datetime) -> list[str]:
+    """Do whatever the officer would have done by `now`; returns the names of the acts."""
+    with home.db.reading() as session:
+        known = queries.list_incidents(
+            session, states=[str(state) for state in State], domain=DOMAIN, limit=1000
+        )
+    paged = sorted((item for item in known if item.alerted_at is not None), key=lambda item: item.id)
+    if not paged:
+        return []
+    done = []
+    for act in ACTS:
+        with home.db.transaction() as session:
+            incident = queries.get_incident(session, paged[0].id)
+            if incident is None or incident.alerted_at is None or incident.state not in act.states:
+                continue
+            if now < incident.alerted_at + act.after:
+                continue
+            try:
+                outcome = lifecycle.handle(
+                    session,
+                    incident.id,
+                    act.command(home, incident),
+                    actor=act.actor,
+                    channel="console",
+                    now=now,
+                    idempotency_key=f"demo:{incident.id}:{act.name}",
+                )
+            except Refused:
+                continue  # somebody who looks at the demo was faster
+        if not outcome.repeated:
+            done.append(act.name)
+    return done

@@ -1,0 +1,305 @@
+"""The whole product, running through the invented day at many times the speed of a clock.
+
+Everything is real but the city: crawler, judge, alerts, outbox, console and report work on simulated time, which
+every job gets as `now`. When the simulated clock has caught up with the real one, both go on together.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock_time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+import reports.job
+import scheduler
+from config.bundle import Bundle, load_bundle
+from console.passwords import ensure_first_account
+from demo import officer
+from demo.city import ZONE, load_day, sources
+from demo.fake_slack import CHANNEL, TOKEN, FakeSlack
+from demo.site import CitySite
+from incidents import beats, events, queries
+from incidents.installation import Installation, Problem, open_bundle
+from incidents.states import State
+from incidents.totals import totals
+
+MARKER = "demo.json"
+#: simulated time between two rounds of all jobs
+STEP = timedelta(minutes=5)
+CITY_PORT = 8602
+SLACK_PORT = 8601
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the command line asked for."""
+
+    folder: Path
+    once: bool = False
+    serve: bool = True
+    speed: float = 600
+    resume: bool = False
+    port: int = 8600
+    city: str = ""
+    slack: str = ""
+    day: date | None = None
+
+
+@dataclass
+class SimulatedClock:
+    """The time inside the demo. Calling it tells it; the loop sets it."""
+
+    now: datetime
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@dataclass
+class Summary:
+    """What the day brought."""
+
+    posts: int = 0
+    incidents: int = 0
+    alerts: int = 0
+    first_alert_delay: timedelta | None = None
+    report: Path | None = None
+    chain_ok: bool = False
+    lines: list[str] = field(default_factory=list)
+
+
+def main(plan: Plan, echo: Callable[[str], None]) -> Summary:
+    """Run the demo as planned. Raises Problem for a folder that is not the demo's and for a broken chain."""
+    folder = plan.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    with scheduler.alone(folder), scheduler.stop_signal() as stop, ExitStack() as stack:
+        day = _prepare(plan, folder)
+        start = datetime.combine(day, clock_time(), ZONE)
+        city = stack.enter_context(_city(plan, day, start))
+        slack = stack.enter_context(_slack(plan))
+        home = open_bundle(_bundle(plan, folder, city.base, slack))
+        stack.callback(home.db.close)
+        clock = SimulatedClock(_reached(home, start))
+        if plan.serve:
+            stack.enter_context(_console(home, clock, plan, city.base, slack, echo))
+        walk = Walk(home, city, clock, plan.speed if not plan.once else 0, echo)
+        walk.through(start + timedelta(days=1), stop.is_set)
+        if stop.is_set():
+            return Summary()
+        summary = finish(home, start, clock.now)
+        echo("\n".join(summary.lines))
+        if not plan.once:
+            walk.on(stop.wait)
+        if not summary.chain_ok:
+            raise Problem(
+                f"{folder}: the record of the demo does not verify; `quansheng audit verify` says where"
+            )
+        return summary
+
+
+def _prepare(plan: Plan, folder: Path) -> date:
+    """The day to walk through; empties the folder unless the day that stands in it is gone on with."""
+    marker = folder / MARKER
+    if marker.is_file() and plan.resume:
+        return date.fromisoformat(json.loads(marker.read_text())["day"])
+    others = [path for path in folder.iterdir() if path.name not in ("run.lock", MARKER)]
+    if others and not marker.is_file():
+        raise Problem(f"{folder}: holds files that are not the demo's; give another folder with --data")
+    for path in others:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    day = plan.day or datetime.now(ZONE).date() - timedelta(days=1)
+    marker.write_text(json.dumps({"day": day.isoformat()}))
+    return day
+
+
+def _bundle(plan: Plan, folder: Path, city: str, slack: str) -> Bundle:
+    """The packaged configuration with the invented city's sources. Whatever stands in the working folder or in the
+    environment for Slack and mail is put aside: the demo never tells real people."""
+    settings: dict[str, Any] = {
+        "data_dir": Path(),
+        "database": {"url": ""},
+        "crawl": {"delay_s": 0.0, "allow_private_hosts": ("127.0.0.1",)},
+        "slack": {"token": TOKEN, "signing_secret": "", "channel": CHANNEL, "base_url": slack},
+        "mail": {"host": "", "user": "", "password": "", "sender": "quansheng@demo.invalid"},
+        "alerts": {"link_base": f"http://127.0.0.1:{plan.port}"},
+        "console": {"host": "127.0.0.1", "port": plan.port, "session_h": 168.0, "idle_min": 720},
+        "reports": {"recipients": ("office@demo.invalid",)},
+    }
+    (folder / "quansheng.toml").write_text("# The demo's settings come from the command itself.\n")
+    bundle = load_bundle(folder / "quansheng.toml", **settings)
+    return replace(bundle, sources=sources(city))
+
+
+@dataclass(frozen=True)
+class RemoteCity:
+    """An invented city that runs in another process; only its clock is ours."""
+
+    base: str
+
+    def clock(self, now: datetime) -> None:
+        """Let it be `now` there."""
+        httpx.post(f"{self.base}/clock", content=now.isoformat(), timeout=10).raise_for_status()
+
+
+@contextmanager
+def _city(plan: Plan, day: date, start: datetime) -> Iterator[CitySite | RemoteCity]:
+    if plan.city:
+        yield RemoteCity(plan.city.rstrip("/"))
+        return
+    try:
+        site = CitySite(load_day(day), start, CITY_PORT if plan.serve else 0)
+    except OSError:
+        site = CitySite(load_day(day), start)  # the usual port is taken: any other does
+    with site:
+        yield site
+
+
+@contextmanager
+def _slack(plan: Plan) -> Iterator[str]:
+    if plan.slack:
+        yield plan.slack
+        return
+    slack = FakeSlack(port=SLACK_PORT if plan.serve else 0)
+    try:
+        slack.start()
+    except OSError:
+        slack = FakeSlack().start()
+    try:
+        yield slack.base_url
+    finally:
+        slack.stop()
+
+
+@contextmanager
+def _console(
+    home: Installation, clock: SimulatedClock, plan: Plan, city: str, slack: str, echo: Callable[[str], None]
+) -> Iterator[None]:
+    console = scheduler.ConsoleServer(home, clock)
+    console.start()
+    password = ensure_first_account(home.db, home.settings.data_path, clock.now, must_change=False)
+    echo(
+        f"\n  泉声 Quansheng, demo: an invented day of an invented Jinan at {plan.speed:g} times the speed of a clock"
+    )
+    echo(f"  Console:    {console.address}" + (f"   login: admin   password: {password}" if password else ""))
+    echo(f"  Slack:      {slack.removesuffix('/api/')}/   (a fake one: what the officers get)")
+    echo(f"  Mails:      {home.settings.data_path / 'outbox'}   (.eml files)")
+    echo(f"  The city:   {city}/")
+    echo("  Ctrl-C stops.\n")
+    try:
+        yield
+    finally:
+        console.stop()
+
+
+def _reached(home: Installation, start: datetime) -> datetime:
+    """How far the day has come; its beginning at first."""
+    with home.db.reading() as session:
+        last = beats.get_beat(session, "demo")
+    return last.ok_at if last else start
+
+
+class Walk:
+    """Steps through simulated time. `speed` 0 does not wait."""
+
+    def __init__(
+        self,
+        home: Installation,
+        city: CitySite | RemoteCity,
+        clock: SimulatedClock,
+        speed: float,
+        echo: Callable[[str], None],
+    ) -> None:
+        self.home = home
+        self.city = city
+        self.clock = clock
+        self.speed = speed
+        self.echo = echo
+        self._metronome = scheduler.Metronome(home, clock.now)
+        self._told: dict[int, str] = {}
+
+    def step(self, now: datetime) -> None:
+        """One round of everything at `now`."""
+        self.city.clock(now)
+        self.clock.now = now
+        self._metronome.advance(now)
+        officer.work(self.home, now)
+        with self.home.db.transaction() as session:
+            beats.beat(session, "demo", now)
+        self._tell(now)
+
+    def through(self, end: datetime, stopped: Callable[[], bool]) -> None:
+        """Walk to `end`. A slow machine takes longer steps rather than a longer day."""
+        begun, origin = time.monotonic(), self.clock.now
+        while self.clock.now < end and not stopped():
+            now = self.clock.now + STEP
+            if self.speed:
+                behind = origin + timedelta(seconds=(time.monotonic() - begun) * self.speed)
+                while now + STEP <= behind:
+                    now += STEP
+                while now > behind and not stopped():
+                    time.sleep(min(0.2, (now - behind).total_seconds() / self.speed))
+                    behind = origin + timedelta(seconds=(time.monotonic() - begun) * self.speed)
+            self.step(min(now, end))
+
+    def on(self, wait: Callable[[float], bool]) -> None:
+        """After the day: catch up with the real clock at the same speed, then go on beside it, until `wait` is true."""
+        last = time.monotonic()
+        while not wait(1.0):
+            passed, last = time.monotonic() - last, time.monotonic()
+            self.step(min(self.clock.now + timedelta(seconds=passed * self.speed), datetime.now(UTC)))
+
+    def _tell(self, now: datetime) -> None:
+        """A line for each incident that is new or has moved."""
+        with self.home.db.reading() as session:
+            known = queries.list_incidents(
+                session, states=[str(state) for state in State if state != State.WATCHING], limit=1000
+            )
+        for item in sorted(known, key=lambda item: item.id):
+            if self._told.get(item.id) != str(item.state):
+                self._told[item.id] = str(item.state)
+                self.echo(
+                    f"{now.astimezone(ZONE):%m-%d %H:%M}  {item.number}  {item.state:<12} {item.posts:>3} posts  {item.title}"
+                )
+
+
+def finish(home: Installation, start: datetime, now: datetime) -> Summary:
+    """Write the week's report as it stands, and count what the day brought."""
+    year, week, _ = start.isocalendar()
+    written = reports.job.run(home.db, home.bundle, home.keys, now, week=f"{year}-W{week:02d}", send=True)
+    scheduler.run_once(
+        home, lambda: now, lambda line: None, [job for job in scheduler.JOBS if job.name == "send"]
+    )
+    summary = Summary(report=written.folder)
+    with home.db.reading() as session:
+        known = queries.list_incidents(
+            session, states=[str(state) for state in State if state != State.WATCHING], limit=10_000
+        )
+        summary.chain_ok = events.verify(session, home.keys.audit).ok
+        count = totals(session)
+    summary.posts, summary.incidents, summary.alerts = count.posts, len(known), count.alerts
+    told = sorted((item for item in known if item.alerted_at), key=lambda item: item.alerted_at or now)
+    summary.lines = [
+        f"{summary.posts} posts, {summary.incidents} incidents, {summary.alerts} alerts, {count.messages} messages"
+    ]
+    for item in told:
+        assert item.alerted_at is not None
+        delay = item.alerted_at - item.first_posted_at
+        if summary.first_alert_delay is None:
+            summary.first_alert_delay = delay
+        summary.lines.append(
+            f"  {item.number}  {item.track:<6} {item.posts:>3} posts  alert {delay.total_seconds() / 60:.0f} min after "
+            f"the first post  {item.state}  {item.title}"
+        )
+    summary.lines.append(
+        f"  weekly report: {written.folder}; record: {'whole' if summary.chain_ok else 'BROKEN'}"
+    )
+    return summary

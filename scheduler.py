@@ -1,0 +1,402 @@
+"""The clock of the house: one table JOBS (name, work, when) in the order of the stages, and what keeps it turning.
+
+APScheduler is only the metronome. Its store is memory: no deadline, page or report is a job; each is a row that a
+tick finds. A watchdog on the monotonic clock ends the process (code 70) when the tick has been silent too long, so
+that a supervisor starts it anew: a dead process is seen, a hung one is not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import FrameType
+from zoneinfo import ZoneInfo
+
+import structlog
+import uvicorn
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
+from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.interval import IntervalTrigger
+
+import alerts.job
+import analysis.job
+import reports.job
+import spiders.job
+from config.settings import Settings
+from console.app import create_app
+from incidents import beats, retention
+from incidents.installation import Installation, Problem
+
+log = structlog.get_logger("scheduler")
+
+Clock = Callable[[], datetime]
+#: seconds without a good tick after which the process is held for hung; a tick comes every 2 s and waits 10 s for locks
+SILENCE_LIMIT_S = 30.0
+#: code of a process that its watchdog ended (EX_SOFTWARE)
+EXIT_HUNG = 70
+#: a wall clock that falls back by more than this makes the metronome wait for times long gone
+CLOCK_JUMP_S = 5.0
+#: signs of life are written at most this often, so that an idle house does not write all the time
+BEAT_EVERY = timedelta(seconds=15)
+
+
+# --- jobs --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stage: `work` does what is due at clock() and returns a summary; `when` is its trigger in a running house."""
+
+    name: str
+    work: Callable[[Installation, Clock], object]
+    when: Callable[[Settings], BaseTrigger]
+
+
+def _crawl(home: Installation, clock: Clock) -> object:
+    return spiders.job.run(home.db, home.bundle, home.keys, clock(), clock=clock)
+
+
+def _judge(home: Installation, clock: Clock) -> object:
+    return analysis.job.run(home.db, home.bundle, clock())
+
+
+def _tick(home: Installation, clock: Clock) -> object:
+    return alerts.job.tick(home.db, home.bundle, home.keys, clock())
+
+
+def _send(home: Installation, clock: Clock) -> object:
+    return alerts.job.send(home.db, home.bundle, home.keys, clock)
+
+
+def _weekly(home: Installation, clock: Clock) -> object:
+    now = clock()
+    with home.db.transaction() as session:
+        start = beats.get_beat(session, "installed")
+        if start is None:
+            beats.beat(session, "installed", now)
+    # no report about the time before this house was there
+    if start is None or start.ok_at > latest_weekly(home.settings, now):
+        return None
+    return reports.job.run_due(home.db, home.bundle, home.keys, now)
+
+
+def _purge(home: Installation, clock: Clock) -> object:
+    privacy = home.settings.privacy
+    with home.db.transaction() as session:
+        return retention.purge(session, clock(), privacy)
+
+
+def _every(seconds: float) -> Callable[[Settings], BaseTrigger]:
+    return lambda settings: IntervalTrigger(seconds=seconds, timezone=UTC)
+
+
+def _daily(hour: int, minute: int) -> Callable[[Settings], BaseTrigger]:
+    return lambda settings: CronTrigger(hour=hour, minute=minute, timezone=ZoneInfo(settings.city.timezone))
+
+
+#: Every stage in the order in which a post passes them.
+JOBS: tuple[Job, ...] = (
+    Job("crawl", _crawl, _every(15)),  # the sources that are due; each has its own interval
+    Job("judge", _judge, _every(5)),
+    Job("tick", _tick, _every(2)),  # deadlines, ladder, daily heartbeat: messages into the outbox
+    Job("send", _send, _every(2)),
+    Job(
+        "weekly", _weekly, _every(300)
+    ),  # looks whether the week's report is still missing: downtime loses none
+    Job("purge", _purge, _daily(3, 17)),
+)
+
+
+def latest_weekly(settings: Settings, now: datetime) -> datetime:
+    """The last instant at or before `now` at which the weekly report was due."""
+    day, at = settings.reports.weekly_at.split(" ")
+    hour, minute = (int(part) for part in at.split(":"))
+    local = now.astimezone(ZoneInfo(settings.city.timezone))
+    back = (local.weekday() - ("mon", "tue", "wed", "thu", "fri", "sat", "sun").index(day)) % 7
+    due = (local - timedelta(days=back)).replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return due if due <= local else due - timedelta(days=7)
+
+
+def summary(result: object) -> str:
+    """A job's result in a few words: its fields that are not empty."""
+    if result is None:
+        return "nothing due"
+    describe = getattr(result, "describe", None)
+    if callable(describe):
+        return str(describe())
+    if dataclasses.is_dataclass(result) and not isinstance(result, type):
+        shown = [
+            f"{field.name} {len(value) if isinstance(value, (list, tuple, dict, set)) else value}"
+            for field in dataclasses.fields(result)
+            if (value := getattr(result, field.name)) not in (None, 0, "", (), [], {})
+        ]
+        return ", ".join(shown) or "nothing to do"
+    return str(result)
+
+
+# --- simulated time ----------------------------------------------------------------------------------------------
+
+
+class Metronome:
+    """Runs jobs at times that the caller gives: demo and replay walk through a day with it.
+
+    Jobs that became due since the last step run once each, in the order of the table. An error is the caller's.
+    """
+
+    def __init__(self, home: Installation, start: datetime, jobs: Sequence[Job] = JOBS) -> None:
+        self.home = home
+        self.jobs = tuple(jobs)
+        self._triggers = {job.name: job.when(home.settings) for job in self.jobs}
+        self._next = {job.name: self._triggers[job.name].get_next_fire_time(None, start) for job in self.jobs}
+
+    def advance(self, now: datetime) -> dict[str, object]:
+        """Let it be `now`; returns the result of each job that ran."""
+        done: dict[str, object] = {}
+        for job in self.jobs:
+            due = self._next[job.name]
+            if due is None or due > now:
+                continue
+            done[job.name] = job.work(self.home, lambda: now)
+            self._next[job.name] = self._triggers[job.name].get_next_fire_time(
+                now, now + timedelta(microseconds=1)
+            )
+        return done
+
+
+def run_once(
+    home: Installation, clock: Clock, echo: Callable[[str], None], jobs: Sequence[Job] = JOBS
+) -> bool:
+    """Every job once, in order. A job that fails is told and does not stop the others; returns whether all went well."""
+    good = True
+    for job in jobs:
+        begun = time.monotonic()
+        try:
+            result = job.work(home, clock)
+        except Exception as exc:  # the border: the next stage has work of its own
+            log.exception("job_failed", job=job.name)
+            echo(f"{job.name}: failed: {exc or type(exc).__name__}; the log has the details")
+            good = False
+        else:
+            echo(f"{job.name}: {summary(result)} ({time.monotonic() - begun:.1f} s)")
+    return good
+
+
+# --- watchdog ----------------------------------------------------------------------------------------------------
+
+
+class Watchdog:
+    """Ends the process when nothing has called `alive` for `limit_s`, and tells when the wall clock was set back."""
+
+    def __init__(
+        self,
+        expire: Callable[[float], None],
+        jumped: Callable[[float], None],
+        *,
+        limit_s: float = SILENCE_LIMIT_S,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._expire = expire
+        self._jumped = jumped
+        self._limit_s = limit_s
+        self._monotonic = monotonic
+        self._wall = wall
+        self._last = monotonic()
+        self._offset = wall() - monotonic()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def alive(self) -> None:
+        """The tick went well just now."""
+        self._last = self._monotonic()
+
+    def check(self) -> None:
+        """Look once."""
+        offset = self._wall() - self._monotonic()
+        if offset < self._offset - CLOCK_JUMP_S:
+            self._jumped(self._offset - offset)
+        self._offset = offset
+        silent = self._monotonic() - self._last
+        if silent > self._limit_s:
+            self._expire(silent)
+
+    def start(self) -> None:
+        """Look every second from now on."""
+        self._last = self._monotonic()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no longer."""
+        self._stop.set()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(1.0):
+            self.check()
+
+
+def _end_process(silent_s: float) -> None:
+    log.critical("watchdog", silent_s=round(silent_s), limit_s=SILENCE_LIMIT_S, exit_code=EXIT_HUNG)
+    os._exit(EXIT_HUNG)  # threads may hang for ever: nothing that could wait for them
+
+
+# --- the running house -------------------------------------------------------------------------------------------
+
+
+class House:
+    """Jobs on the metronome, guarded. `start` and `stop` are its life."""
+
+    def __init__(self, home: Installation, clock: Clock, jobs: Sequence[Job] = JOBS) -> None:
+        self.home = home
+        self._clock = clock
+        self._jobs = tuple(jobs)
+        self._beats: dict[str, datetime] = {}
+        self._scheduler = BackgroundScheduler(
+            timezone=UTC,
+            # a late run is run, late runs are one run, no job runs twice at once
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+        )
+        self._watchdog = Watchdog(_end_process, self._clock_was_set_back)
+
+    def start(self) -> None:
+        """Begin; the first run of every repeated job is now."""
+        for job in self._jobs:
+            trigger = job.when(self.home.settings)
+            first = {"next_run_time": self._clock()} if isinstance(trigger, IntervalTrigger) else {}
+            self._scheduler.add_job(self._guarded, trigger, args=(job,), id=job.name, name=job.name, **first)
+        self._scheduler.start()
+        self._watchdog.start()
+
+    def stop(self) -> None:
+        """Let running jobs finish, start no more."""
+        self._watchdog.stop()
+        spiders.job.stop()
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=True)
+
+    def _guarded(self, job: Job) -> None:
+        try:
+            result = job.work(self.home, self._clock)
+            self._beat(job.name)
+        except Exception:  # the border: a metronome that dies of one bad beat is worse than a late stage
+            log.exception("job_failed", job=job.name)
+            return
+        if job.name == "tick":
+            self._watchdog.alive()
+        log.debug("job_done", job=job.name, result=summary(result))
+
+    def _beat(self, name: str) -> None:
+        now = self._clock()
+        last = self._beats.get(name)
+        if last is not None and now - last < BEAT_EVERY:
+            return
+        with self.home.db.transaction() as session:
+            beats.beat(session, f"job:{name}", now)
+        self._beats[name] = now
+
+    def _clock_was_set_back(self, seconds: float) -> None:
+        log.warning("clock_jump", seconds=-round(seconds))
+        for job in self._jobs:
+            if isinstance(job.when(self.home.settings), IntervalTrigger):
+                self._scheduler.modify_job(job.name, next_run_time=self._clock())
+
+
+class ConsoleServer:
+    """The console in a thread of this process. `address` is where it answers."""
+
+    def __init__(self, home: Installation, clock: Clock) -> None:
+        settings = home.settings.console
+        self._socket = _bind(settings.host, settings.port)
+        host = "127.0.0.1" if settings.host in ("", "0.0.0.0") else settings.host  # noqa: S104 (for showing)
+        self.address = f"http://{host}:{self._socket.getsockname()[1]}"
+        app = create_app(home.db, home.bundle, home.keys, clock)
+        self._server = uvicorn.Server(
+            uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+        )
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._socket]}, name="console", daemon=True
+        )
+
+    def start(self) -> None:
+        """Serve from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish open requests and close the port."""
+        self._server.should_exit = True
+        self._thread.join(10)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as exc:
+        listener.close()
+        raise Problem(
+            f"the console cannot listen on {host}:{port}: {exc.strerror}; set console.port to a free one"
+        ) from exc
+    return listener
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the data folder: a second process on it would page everybody twice. Raises Problem if it is held."""
+    path = folder / "run.lock"
+    with path.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            raise Problem(
+                f"{folder}: Quansheng is running on this folder already (process {holder}); stop it first"
+            ) from exc
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+@contextmanager
+def stop_signal() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set; the old handlers are back afterwards."""
+    stop = threading.Event()
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def run(home: Installation, clock: Clock, echo: Callable[[str], None], banner: Callable[[str], None]) -> None:
+    """Everything on schedule, and the console, until SIGTERM or Ctrl-C. `banner` gets the console's address."""
+    with alone(home.settings.data_path), stop_signal() as stop:
+        console = ConsoleServer(home, clock)
+        house = House(home, clock)
+        console.start()
+        banner(console.address)
+        house.start()
+        stop.wait()
+        echo("Stopping: running work is being finished ...")
+        house.stop()
+        console.stop()
+        home.db.close()
+    echo("Stopped.")
