@@ -8,8 +8,8 @@ import io
 import re
 
 import lxml.etree  # type: ignore[import-untyped]
-import lxml.html
-from lxml.html import HtmlElement  # type: ignore[import-untyped]
+import lxml.html  # type: ignore[import-untyped]
+from lxml.html import HtmlElement
 
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_-]+)", re.IGNORECASE)
 _XML_CHARSET = re.compile(rb"^\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9_-]+)", re.IGNORECASE)

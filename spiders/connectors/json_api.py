@@ -182,7 +182,12 @@ class JsonConnector(Connector):
         reason = "no id" if key in (None, "") else "" if title or text else "neither title nor text"
         if reason:
             ident = external_id(str(key)) if key not in (None, "") else ""
-            payload = entry if isinstance(entry, dict) else {"entry": entry}
+            # the names of its keys, not their values: what stands there is unknown and may be personal
+            payload = (
+                {"keys": sorted(map(str, entry))[:60]}
+                if isinstance(entry, dict)
+                else {"type": type(entry).__name__}
+            )
             return Unusable(
                 source_id=self.source.id,
                 external_id=ident,

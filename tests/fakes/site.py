@@ -165,9 +165,9 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
             if answer.cut is not None:
                 self.close_connection = True
 
-        do_POST = do_GET  # noqa: N815
+        do_POST = do_GET
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        def log_message(self, format: str, *args: Any) -> None:
             """Silent."""
 
     return Handling

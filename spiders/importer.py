@@ -1,0 +1,346 @@
+"""Posts from files: hotline work orders, vendor exports, archives. Good rows go in, bad rows are set aside with their reason.
+
+Importing the same file twice changes nothing, so an import that was killed is simply started again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from dataclasses import field as default
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from incidents.crawl_progress import keep_cursor
+from incidents.posts import NewPost, resolve_quarantine, save_posts
+from incidents.quarantine import set_aside_once, waiting
+from incidents.session import Database, Session
+from incidents.sources import get_state
+from spiders.dates import is_future, parse_when
+from spiders.items import PostItem, Unusable
+from spiders.pagetext import plain
+from spiders.pipelines import external_id, to_post
+from spiders.profiles import COUNTS, Profile, load_profile
+from spiders.redact import redact, redact_value
+from spiders.source_run import zone_of
+from spiders.tables import RawRow, UnreadableFile, read_rows
+
+__all__ = [
+    "BadRow",
+    "ImportReport",
+    "RetryReport",
+    "UnreadableFile",
+    "import_file",
+    "read_posts",
+    "retry_set_aside",
+]
+
+#: posts in one transaction
+BATCH = 400
+#: bad rows that a report lists; all of them are set aside
+LISTED = 200
+#: stands in set-aside rows where a person's data stood
+REMOVED = "[已删除]"
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that cannot become a post. `row` counts from 1 with the header; `payload` is redacted."""
+
+    file: str
+    row: int
+    field: str
+    reason: str
+    payload: dict[str, Any] = default(default_factory=dict)
+
+    def sentence(self) -> str:
+        """File, row, field, reason."""
+        return f"{self.file}, row {self.row}" + (f", {self.field}" if self.field else "") + f": {self.reason}"
+
+
+@dataclass
+class ImportReport:
+    """What an import did, or would do (`dry_run`)."""
+
+    file: str
+    profile: str
+    dry_run: bool
+    rows: int = 0
+    saved: int = 0
+    repeats: int = 0
+    bad: int = 0
+    #: the first LISTED bad rows
+    bad_rows: list[BadRow] = default(default_factory=list)
+    #: field -> columns of the file that fill it
+    columns: dict[str, tuple[str, ...]] = default(default_factory=dict)
+    sha256: str = ""
+
+    def describe(self) -> str:
+        """One line for people."""
+        verb = "would be saved" if self.dry_run else "saved"
+        return f"{self.file}: {self.rows} rows, {self.saved} posts {verb}, {self.repeats} known already, {self.bad} set aside"
+
+
+@dataclass(frozen=True)
+class RetryReport:
+    """What became of set-aside rows that were tried again."""
+
+    tried: int
+    saved: int
+    #: addresses that the next crawl of their source asks for again
+    asked_again: int
+    still_bad: tuple[str, ...]
+
+
+Progress = Callable[[int, float], None]
+
+
+def read_posts(
+    path: Path,
+    key: bytes,
+    now: datetime,
+    profile: Profile | None = None,
+    *,
+    with_fraction: Callable[[float], None] | None = None,
+) -> Iterator[NewPost | BadRow]:
+    """The posts of a file in its order, redacted and pseudonymised, not saved; `fetched_at` is `now`.
+
+    For replay: each post's own time is `published_at`. Raises UnreadableFile; a bad row comes as BadRow.
+    """
+    mapping = profile or load_profile()
+    seen: dict[tuple[str, str], tuple[int, str]] = {}
+    columns: dict[str, tuple[str, ...]] = {}
+    header: tuple[str, ...] = ()
+    for raw in read_rows(path, lambda cells: "text" in mapping.match(cells), mapping.encoding):
+        if with_fraction is not None:
+            with_fraction(raw.fraction)
+        names = tuple(raw.values)
+        if names != header:
+            header, columns = names, mapping.match(names)
+        found = _row_to_post(path.name, raw, columns, mapping, key, now)
+        if isinstance(found, NewPost):
+            found = _unless_conflict(found, raw, columns, path.name, seen)
+        yield found
+
+
+def import_file(
+    db: Database,
+    path: Path,
+    profile: Profile | None,
+    key: bytes,
+    now: datetime,
+    *,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> ImportReport:
+    """Save the posts of a file; `profile` None takes the packaged one. Raises UnreadableFile when nothing can be read.
+
+    `dry_run` reads and judges every row and writes nothing. `progress(rows, share of the file)` is called after each batch.
+    """
+    mapping = profile or load_profile()
+    report = ImportReport(path.name, mapping.name, dry_run)
+    behind = [0.0]
+
+    def at(fraction: float) -> None:
+        behind[0] = fraction
+
+    for batch in _batches(read_posts(path, key, now, mapping, with_fraction=at)):
+        _save_batch(db, batch, report, now)
+        if progress is not None:
+            progress(report.rows, behind[0])
+    report.sha256 = _sha256(path)
+    return report
+
+
+def _batches(found: Iterable[NewPost | BadRow]) -> Iterator[list[NewPost | BadRow]]:
+    batch: list[NewPost | BadRow] = []
+    for item in found:
+        batch.append(item)
+        if len(batch) >= BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _save_batch(db: Database, batch: Sequence[NewPost | BadRow], report: ImportReport, now: datetime) -> None:
+    posts = [item for item in batch if isinstance(item, NewPost)]
+    bad = [item for item in batch if isinstance(item, BadRow)]
+    report.rows += len(batch)
+    report.bad += len(bad)
+    report.bad_rows += bad[: max(0, LISTED - len(report.bad_rows))]
+    if report.dry_run:
+        report.saved += len(posts)
+        return
+    with db.transaction() as session:
+        result = save_posts(session, posts)
+        for row in bad:
+            set_aside_once(session, row.file, row.row, row.field, row.reason, row.payload, now)
+    report.saved += result.saved
+    report.repeats += result.repeats
+
+
+def _row_to_post(
+    file: str, raw: RawRow, columns: dict[str, tuple[str, ...]], profile: Profile, key: bytes, now: datetime
+) -> NewPost | BadRow:
+    def bad(name: str, reason: str) -> BadRow:
+        return BadRow(file, raw.number, name, redact(reason).text, _kept(raw, columns))
+
+    if raw.problem:
+        return bad("", raw.problem)
+    values = {
+        name: _joined(raw.values, names) if name == "place" else _value(raw.values, names)
+        for name, names in columns.items()
+    }
+    for name in profile.require:
+        if values.get(name) in (None, "") and not (name == "text" and values.get("title")):
+            wanted = columns.get(name) or profile.columns.get(name, (name,))
+            return bad(
+                wanted[0],
+                "is empty"
+                if name in columns
+                else f"no column for {name}; expected one of {', '.join(wanted[:6])}",
+            )
+    zone = zone_of(profile.timezone)
+    raw_time = values.get("published_at")
+    when = None
+    if raw_time not in (None, ""):
+        when = parse_when(raw_time, now, zone)
+        if when is None:
+            why = (
+                "lies in the future"
+                if is_future(raw_time, now, zone)
+                else "is no time that can be read; expected for example 2026-11-20 09:30"
+            )
+            return bad(columns["published_at"][0], f"{str(raw_time)[:60]!r} {why}")
+    title, text = plain(str(values.get("title") or "")), plain(str(values.get("text") or ""))
+    source = (str(values.get("source") or "").strip() or profile.source_id)[:80]
+    given = str(values.get("id") if values.get("id") is not None else "").strip()
+    ident = (
+        external_id(given)
+        if given
+        else external_id(title, text, str(raw_time or ""), str(values.get("author") or ""))
+    )
+    found = to_post(
+        PostItem(
+            source_id=source,
+            external_id=ident,
+            url=str(values.get("url") or "").strip(),
+            title=title,
+            text=text,
+            published_at=when,
+            author_raw=_author(values.get("author")),
+            place_hint=str(values.get("place") or ""),
+            engagement={name: number for name in COUNTS if (number := _count(values.get(name))) is not None},
+            provenance={"kind": "import", "profile": profile.name, "file": redact(file).text[:120]},
+        ),
+        key,
+        now,
+    )
+    return bad(found.field, found.reason) if isinstance(found, Unusable) else found
+
+
+def _unless_conflict(
+    post: NewPost,
+    raw: RawRow,
+    columns: dict[str, tuple[str, ...]],
+    file: str,
+    seen: dict[tuple[str, str], tuple[int, str]],
+) -> NewPost | BadRow:
+    """One id with two texts in one file: the second would vanish as a repeat, so it is set aside instead."""
+    words = hashlib.sha256(f"{post.title}\n{post.text}".encode()).hexdigest()[:16]
+    first = seen.setdefault((post.source_id, post.external_id), (raw.number, words))
+    if first[1] == words:
+        return post
+    reason = f"row {first[0]} has the same id {redact(post.external_id).text!r} and another text"
+    return BadRow(
+        file, raw.number, columns["id"][0] if "id" in columns else "id", reason, _kept(raw, columns)
+    )
+
+
+def _kept(raw: RawRow, columns: dict[str, tuple[str, ...]]) -> dict[str, Any]:
+    """What is kept of a bad row: redacted values of the columns we read, never the author, never a column we do not know.
+
+    In a row with too many values nothing stands where its header says, so only the id is kept.
+    """
+    wanted = ("id",) if raw.problem else tuple(name for name in columns if name != "author")
+    kept = {
+        column: redact_value(raw.values.get(column)) for name in wanted for column in columns.get(name, ())
+    }
+    unread = [redact(str(name)).text[:60] for name in raw.values if name not in kept][:60]
+    return {**kept, "unread columns": unread} if unread else kept
+
+
+def _value(row: dict[str, Any], names: Sequence[str]) -> Any:
+    value = row.get(names[0])
+    if isinstance(value, str):
+        value = value.strip()
+    return None if value == REMOVED else value
+
+
+def _joined(row: dict[str, Any], names: Sequence[str]) -> str:
+    parts = [str(row.get(name) or "").strip() for name in names]
+    return " ".join(dict.fromkeys(part for part in parts if part and part != REMOVED))
+
+
+def _author(value: Any) -> str | None:
+    return None if value in (None, "", REMOVED) else str(value)
+
+
+def _count(value: Any) -> int | None:
+    try:
+        return max(0, int(float(value)))
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+# --- rows that were set aside
+
+
+def retry_set_aside(
+    db: Database, profile: Profile | None, key: bytes, now: datetime, ids: Sequence[int] = ()
+) -> RetryReport:
+    """Try set-aside rows again (all, or the given ones), for example after the profile or a selector was corrected.
+
+    A row of a file becomes a post if it can now; its author was removed and stays unknown. An entry of a crawled source is taken
+    off the list and its address is asked for again by the next crawl. What fails again stays on the list.
+    """
+    mapping = profile or load_profile()
+    tried = saved = asked = 0
+    still_bad: list[str] = []
+    with db.transaction() as session:
+        for entry in waiting(session, ids):
+            tried += 1
+            if entry.row is None:
+                asked += _ask_again(session, entry.origin, dict(entry.payload))
+                resolve_quarantine(session, entry.id, now)
+                continue
+            values = dict(entry.payload)
+            found = _row_to_post(
+                entry.origin, RawRow(entry.row, values), mapping.match(values), mapping, key, now
+            )
+            if isinstance(found, BadRow):
+                still_bad.append(found.sentence())
+                continue
+            saved += save_posts(session, [found]).saved
+            resolve_quarantine(session, entry.id, now)
+    return RetryReport(tried, saved, asked, tuple(still_bad))
+
+
+def _ask_again(session: Session, source_id: str, payload: dict[str, Any]) -> int:
+    """Forget that an address of a source is to be skipped; the next crawl reads its list in full."""
+    state = get_state(session, source_id)
+    cursor = dict(state.cursor or {})
+    ident = payload.get("external_id")
+    skip = dict(cursor.get("skip", {}))
+    if not isinstance(ident, str) or skip.pop(ident, None) is None:
+        return 0
+    keep_cursor(session, source_id, {**cursor, "skip": skip, "unfinished": True})
+    return 1

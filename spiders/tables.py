@@ -1,0 +1,226 @@
+"""Rows of a file as dictionaries: CSV and TSV (utf-8, then gb18030), XLSX/XLS/ODS, JSON Lines, JSON arrays."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from python_calamine import CalamineError, CalamineWorkbook
+
+#: characters of one CSV field; a work order with a long history has some thousands
+csv.field_size_limit(10_000_000)
+#: rows in which the header is looked for: exports begin with a title line or two
+HEADER_ROWS = 10
+#: how much of a file is checked for its encoding: all of it, in pieces of this many bytes
+_PIECE = 1 << 20
+
+
+class UnreadableFile(Exception):
+    """The file as a whole cannot be read; the message names the file and what to do."""
+
+
+@dataclass(frozen=True)
+class RawRow:
+    """One row. `number` counts from 1 with the header; `problem` says why it could not be read as a row."""
+
+    number: int
+    values: dict[str, Any] = field(default_factory=dict)
+    problem: str = ""
+    #: share of the file that lies behind us, 0 to 1
+    fraction: float = 0.0
+
+
+#: tells whether a row is the header: it names the text column
+IsHeader = Callable[[list[str]], bool]
+
+
+def read_rows(path: Path, is_header: IsHeader, encoding: str = "") -> Iterator[RawRow]:
+    """Every row of `path`, one after the other; a broken row is told and the rest goes on.
+
+    Raises UnreadableFile: no such file, unknown kind, unknown encoding, damaged workbook, no header.
+    """
+    if not path.is_file():
+        raise UnreadableFile(f"{path}: no such file")
+    kind = path.suffix.lower()
+    if kind in (".csv", ".tsv", ".txt"):
+        return _csv(path, is_header, encoding)
+    if kind in (".xlsx", ".xlsm", ".xls", ".ods", ".xlsb"):
+        return _sheet(path, is_header)
+    if kind in (".jsonl", ".ndjson"):
+        return _json_lines(path, encoding)
+    if kind == ".json":
+        return _json(path, encoding)
+    raise UnreadableFile(
+        f"{path}: {kind or 'a file without suffix'} is not known; expected .csv, .tsv, .xlsx, .xls, .ods, .jsonl or .json"
+    )
+
+
+def find_encoding(path: Path, given: str = "") -> str:
+    """utf-8-sig, else gb18030: the first that can decode every byte. Raises UnreadableFile that names the bad byte."""
+    errors = []
+    for name in (given,) if given else ("utf-8-sig", "gb18030"):
+        try:
+            with path.open("r", encoding=name, errors="strict", newline="") as stream:
+                while stream.read(_PIECE):
+                    pass
+        except UnicodeDecodeError as exc:
+            errors.append(f"{name}: {exc.reason}")
+            continue
+        return name
+    raise UnreadableFile(
+        f"{path}: not readable as text ({'; '.join(errors)}); save it as UTF-8, or name its encoding in the profile"
+    )
+
+
+def _open(path: Path, encoding: str) -> tuple[IO[bytes], io.TextIOWrapper, int]:
+    found = find_encoding(path, encoding)
+    raw = path.open("rb")
+    return raw, io.TextIOWrapper(raw, encoding=found, newline=""), max(1, path.stat().st_size)
+
+
+def _csv(path: Path, is_header: IsHeader, encoding: str) -> Iterator[RawRow]:
+    raw, stream, size = _open(path, encoding)
+    with stream:
+        begin = stream.read(20_000)
+        stream.seek(0)
+        head = "\n".join(begin.split("\n")[:HEADER_ROWS])
+        delimiter = max(",\t;|", key=head.count)
+        reader = csv.reader(_without_nul(stream), delimiter=delimiter)
+        header: list[str] = []
+        while True:
+            line = reader.line_num + 1
+            try:
+                cells = next(reader)
+            except StopIteration:
+                break
+            except csv.Error as exc:
+                yield RawRow(line, problem=f"not readable as CSV: {exc}")
+                continue
+            if not header:
+                if is_header(cells):
+                    header = _unique(cells)
+                elif line > HEADER_ROWS:
+                    break
+                continue
+            if any(cell.strip() for cell in cells):
+                yield _with_header(header, cells, line, min(1.0, raw.tell() / size))
+    if not header:
+        raise UnreadableFile(_no_header(path))
+
+
+def _without_nul(stream: io.TextIOWrapper) -> Iterator[str]:
+    return (line.replace("\0", "") for line in stream)
+
+
+def _sheet(path: Path, is_header: IsHeader) -> Iterator[RawRow]:
+    try:
+        book = CalamineWorkbook.from_path(str(path))
+        sheets = [book.get_sheet_by_name(name) for name in book.sheet_names]
+    except (CalamineError, OSError, ValueError) as exc:
+        raise UnreadableFile(
+            f"{path}: not readable as a workbook ({exc}); open it and save it again as .xlsx"
+        ) from exc
+    found = False
+    for sheet in sheets:
+        header: list[str] = []
+        total = max(1, sheet.total_height)
+        for number, cells in enumerate(sheet.to_python(skip_empty_area=False), start=1):
+            if not header:
+                texts = [str(_cell(cell)) for cell in cells]
+                if is_header(texts):
+                    header, found = _unique(texts), True
+                elif number >= HEADER_ROWS:
+                    break
+                continue
+            if any(cell not in ("", None) for cell in cells):
+                yield _with_header(header, [_cell(cell) for cell in cells], number, number / total)
+    if not found:
+        raise UnreadableFile(_no_header(path))
+
+
+def _cell(value: Any) -> Any:
+    """Numbers that are whole lose their ".0": an order number must come out as it stands in the sheet."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return int(value)
+    if isinstance(value, datetime):
+        return value
+    return value if isinstance(value, int | str | float) else str(value)
+
+
+def _json_lines(path: Path, encoding: str) -> Iterator[RawRow]:
+    raw, stream, size = _open(path, encoding)
+    with stream:
+        for number, line in enumerate(stream, start=1):
+            if line.strip():
+                yield _json_row(line, number, min(1.0, raw.tell() / size))
+
+
+def _json_row(line: str, number: int, fraction: float) -> RawRow:
+    try:
+        value = json.loads(line)
+    except ValueError as exc:
+        return RawRow(number, {}, f"not JSON: {exc}", fraction)
+    except RecursionError:
+        return RawRow(number, {}, "not usable JSON: nested too deeply", fraction)
+    if not isinstance(value, dict):
+        return RawRow(number, {}, "expected an object { ... }", fraction)
+    return RawRow(number, value, fraction=fraction)
+
+
+def _json(path: Path, encoding: str) -> Iterator[RawRow]:
+    with path.open("r", encoding=find_encoding(path, encoding)) as stream:
+        begin = stream.read(1000).lstrip()
+        stream.seek(0)
+        try:
+            whole = json.load(stream)
+        except (ValueError, RecursionError) as exc:
+            if begin.startswith("{"):  # JSON Lines under another name
+                yield from _json_lines(path, encoding)
+                return
+            raise UnreadableFile(f"{path}: not JSON: {exc}") from exc
+    if isinstance(whole, dict):
+        lists = [value for value in whole.values() if isinstance(value, list)]
+        whole = lists[0] if len(lists) == 1 else [whole]
+    if not isinstance(whole, list):
+        raise UnreadableFile(f"{path}: expected a list of objects")
+    for number, value in enumerate(whole, start=1):
+        fraction = number / len(whole)
+        if isinstance(value, dict):
+            yield RawRow(number, value, fraction=fraction)
+        else:
+            yield RawRow(number, {}, "expected an object { ... }", fraction)
+
+
+def _with_header(header: list[str], cells: list[Any], number: int, fraction: float) -> RawRow:
+    extra = [cell for cell in cells[len(header) :] if str(cell).strip()]
+    values = dict(zip(header, cells, strict=False))
+    if extra:
+        return RawRow(
+            number,
+            values,
+            f"{len(cells)} values for {len(header)} columns; a field with a comma needs quotation marks",
+            fraction,
+        )
+    return RawRow(number, values, fraction=fraction)
+
+
+def _unique(names: list[str]) -> list[str]:
+    """Column names as they stand; a repeated or empty one gets its position."""
+    seen: set[str] = set()
+    result = []
+    for position, name in enumerate(names, start=1):
+        plain = name.strip().lstrip("﻿")
+        plain = plain if plain and plain not in seen else f"{plain}#{position}"
+        seen.add(plain)
+        result.append(plain)
+    return result
+
+
+def _no_header(path: Path) -> str:
+    return f"{path}: no header found in the first {HEADER_ROWS} rows: no column is named like the text of a post; name it in a mapping profile (--profile)"
