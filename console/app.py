@@ -1,0 +1,40 @@
+"""The web console as one ASGI application. `create_app` is the only thing that others need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from config.bundle import Bundle
+from config.keys import Keys
+from console import errors
+from console.context import Console
+from console.render import STATIC, asset_hashes, environment
+from console.security import Guard
+from console.views import ack, acts, api, auth, desk, incident, search, state
+from incidents.session import Database
+
+
+def create_app(db: Database, bundle: Bundle, keys: Keys, now: Callable[[], datetime]) -> FastAPI:
+    """Build the console over an open database. Starts nothing and writes nothing by itself.
+
+    `now` gives the present as an aware datetime. Serve with one worker process: sessions are in the
+    database, so several consoles may run side by side, but SQLite has one writer at a time anyway.
+    """
+    app = FastAPI(
+        title="Quansheng",
+        description="Read-only JSON of the incident database. Log in on the console; the session cookie is used here too.",
+        docs_url=None,  # its page would load scripts from another host
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+    )
+    app.state.console = Console(db, bundle, keys, now, environment(), asset_hashes())
+    for module in (auth, desk, search, state, acts, incident, ack, api):
+        app.include_router(module.router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    errors.install(app)
+    app.add_middleware(Guard, https=bundle.settings.link_base.startswith("https://"))
+    return app

@@ -1,0 +1,137 @@
+"""What every page needs: the installation (`Console`) and the present request (`Visit`)."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from fastapi import Request
+from jinja2 import Environment
+
+from config.bundle import Bundle
+from config.i18n import translator
+from config.keys import Keys
+from incidents import accounts
+from incidents.session import Database
+
+COOKIE = "qs_session"
+LANG_COOKIE = "qs_lang"
+#: a session is written at most this often, so that reading pages does not write all the time
+TOUCH_EVERY = timedelta(seconds=60)
+LANGUAGES = {"zh": "zh_CN", "zh_CN": "zh_CN", "en": "en"}
+
+
+class NeedLogin(Exception):
+    """Nobody is logged in; pages answer with the login form, the API with 401."""
+
+
+class NeedNewPassword(Exception):
+    """The account works with a generated password that has to be replaced first."""
+
+
+class Forbidden(Exception):
+    """The person may not do or see this. `msgid` is the sentence."""
+
+    def __init__(self, msgid: str) -> None:
+        super().__init__(msgid)
+        self.msgid = msgid
+
+
+@dataclass(frozen=True)
+class Console:
+    """One running console. `now` is the only clock its pages look at."""
+
+    db: Database
+    bundle: Bundle
+    keys: Keys
+    now: Callable[[], datetime]
+    pages: Environment
+    assets: dict[str, str]  # file below static/ -> short hash, for addresses that may be cached for ever
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone in which people read times."""
+        return ZoneInfo(self.bundle.settings.city.timezone)
+
+    @property
+    def secure(self) -> bool:
+        """Whether people reach the console by https."""
+        return self.bundle.settings.link_base.startswith("https://")
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One request: who, when, in which language."""
+
+    console: Console
+    request: Request
+    now: datetime
+    lang: str
+    translate: Callable[[str], str]
+    session: accounts.SessionView | None = None
+    fresh: str = field(default_factory=lambda: secrets.token_urlsafe(12))
+
+    def t(self, msgid: str, **values: object) -> str:
+        """The text in the reader's language, `{name}` filled in."""
+        text = self.translate(msgid)
+        return text.format(**values) if values else text
+
+    @property
+    def account(self) -> accounts.AccountView:
+        """Who is logged in."""
+        if self.session is None:
+            raise NeedLogin
+        return self.session.account
+
+    @property
+    def department(self) -> str:
+        """The only department whose incidents the person may see; empty means all."""
+        return self.account.department if self.account.role == "department" else ""
+
+
+def console_of(request: Request) -> Console:
+    """The installation that serves `request`."""
+    console: Console = request.app.state.console
+    return console
+
+
+def language_of(request: Request, default: str) -> str:
+    """?lang=, then the cookie, then the city's language."""
+    for wish in (request.query_params.get("lang"), request.cookies.get(LANG_COOKIE)):
+        if wish in LANGUAGES:
+            return LANGUAGES[wish]
+    return default
+
+
+def visit(request: Request) -> Visit:
+    """Dependency of pages that need no login; knows the person when there is one."""
+    console = console_of(request)
+    now = console.now()
+    lang = language_of(request, console.bundle.settings.city.language)
+    return Visit(console, request, now, lang, translator("console", lang), _session(console, request, now))
+
+
+def _session(console: Console, request: Request, now: datetime) -> accounts.SessionView | None:
+    token = request.cookies.get(COOKIE, "")
+    if not token:
+        return None
+    idle = timedelta(minutes=console.bundle.settings.console.idle_min)
+    with console.db.reading() as session:
+        found = accounts.get_session(session, token, now, idle=idle)
+    # a page that refreshes itself is nobody's activity: it must not keep an empty chair logged in
+    polling = request.headers.get("x-quansheng-poll") == "1"
+    if found is not None and not polling and found.last_seen_at + TOUCH_EVERY <= now:
+        with console.db.transaction() as session:
+            accounts.touch_session(session, token, now)
+    return found
+
+
+def member(request: Request) -> Visit:
+    """Dependency of everything that needs a logged-in person with a password of their own."""
+    here = visit(request)
+    if here.account.must_change:
+        raise NeedNewPassword
+    return here

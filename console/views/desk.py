@@ -1,0 +1,87 @@
+"""值班台: what needs a person now, the most urgent legal clock first."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import Response
+
+from config.departments import Suggestion
+from console.context import Visit, member
+from console.render import page
+from incidents import beats, desk, outbox, sources
+from incidents.queries import IncidentView
+from incidents.states import FALSE_ALARM_REASONS
+
+router = APIRouter(include_in_schema=False)
+#: a moving part that gave no sign of life for so long is told on the desk
+SILENT = timedelta(minutes=15)
+#: parts whose silence matters within minutes
+PULSES = frozenset({"job:crawl", "job:judge", "job:tick", "job:send"})
+
+
+def suggest(here: Visit, incident: IncidentView) -> Suggestion:
+    """Which department the rules name for this incident, and why."""
+    return here.console.bundle.departments.suggest(incident.domain, incident.district)
+
+
+def _model(here: Visit) -> dict[str, Any]:
+    now, settings = here.now, here.console.bundle.settings
+    midnight = now.astimezone(here.console.zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    with here.console.db.reading() as session:
+        rows = desk.desk(session, now, department=here.department)
+        model: dict[str, Any] = {
+            "today": desk.today(session, midnight),
+            "backlog": outbox.backlog(session, now),
+            "sick": [state for state in sources.list_states(session) if state.state not in sources.HEALTHY],
+            "silent": [
+                beat for beat in beats.all_beats(session) if beat.name in PULSES and now - beat.ok_at > SILENT
+            ],
+        }
+    over = [row for row in rows if row.clock and row.clock.due_at < now]
+    soon = [row for row in rows if row.clock and now <= row.clock.due_at < now + timedelta(hours=24)]
+    return model | {
+        "rows": rows,
+        "groups": [
+            ("over", over),
+            ("soon", soon),
+            ("calm", [row for row in rows if row not in over and row not in soon]),
+        ],
+        "waiting": sum(row.page.waits(row.incident.state) for row in rows),
+        "suggest": {
+            row.incident.id: suggest(here, row.incident) for row in rows if row.incident.state == "confirmed"
+        },
+        "departments": here.console.bundle.departments.departments,
+        "reasons": FALSE_ALARM_REASONS,
+        "mail_off": not settings.mail.host,
+        "slack_off": not settings.slack.token.get_secret_value(),
+        "duty": here.console.bundle.roster.on_duty(now, "primary"),
+    }
+
+
+def show_desk(here: Visit, *, status: int = 200, error: str = "", about: str = "") -> Response:
+    """The whole desk; `error` is a refused act's sentence, `about` the incident's number."""
+    return page(
+        here,
+        "desk.html",
+        status=status,
+        error=error,
+        about=about,
+        done=here.request.query_params.get("done", ""),
+        done_about=here.request.query_params.get("n", ""),
+        **_model(here),
+    )
+
+
+@router.get("/")
+def desk_page(here: Annotated[Visit, Depends(member)]) -> Response:
+    """The desk."""
+    return show_desk(here)
+
+
+@router.get("/desk/live")
+def desk_live(here: Annotated[Visit, Depends(member)]) -> Response:
+    """Only the part that changes; the page asks for it every few seconds."""
+    return page(here, "part/desk_live.html", **_model(here))

@@ -1,0 +1,194 @@
+"""事件页: why it was flagged, how it grew, what was said, what was done, which clocks run. Every look is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter, Depends, HTTPException
+from fastapi.responses import RedirectResponse, Response
+
+from config.rules import Rule
+from console.context import Forbidden, Visit, member
+from console.forms import Posted
+from console.render import page
+from console.rights import may_see
+from console.views.desk import suggest
+from console.words import STEPS
+from incidents import clocks, desk, lifecycle, outbox, queries
+from incidents.states import FALSE_ALARM_REASONS, LEVELS, OPEN_STATES, State, allowed
+
+router = APIRouter(include_in_schema=False)
+POSTS_SHOWN = 100
+#: the act that moves an incident on, first in the list of actions
+MAIN_ACT = {
+    State.DETECTED: "confirm",
+    State.CONFIRMED: "assign",
+    State.ASSIGNED: "sign",
+    State.ACKNOWLEDGED: "respond",
+    State.RESPONDED: "evaluate",
+    State.EVALUATED: "close",
+}
+#: command class -> act
+ACT_OF = {
+    "Acknowledge": "ack",
+    "Confirm": "confirm",
+    "FalseAlarm": "false_alarm",
+    "Merge": "merge",
+    "Unmerge": "unmerge",
+    "Assign": "assign",
+    "SignFor": "sign",
+    "Return": "return",
+    "Respond": "respond",
+    "Evaluate": "evaluate",
+    "Close": "close",
+    "Reopen": "reopen",
+    "Restore": "restore",
+    "SetLevel": "level",
+    "Note": "note",
+}
+
+
+def find(here: Visit, number: str) -> queries.IncidentView:
+    """The incident of a number that this person may see; 404 for others, so that numbers tell nothing."""
+    with here.console.db.reading() as session:
+        incident = queries.get_incident(session, number) if number else None
+    if incident is None or not may_see(here, incident):
+        raise HTTPException(404)
+    return incident
+
+
+def growth(hours: Sequence[queries.HourView], zone: ZoneInfo) -> dict[str, Any]:
+    """Bars of the growth chart: by hour up to four days, by day beyond; empty bars included."""
+    if not hours:
+        return {"unit": "hour", "labels": [], "posts": [], "negative": []}
+    first, last = hours[0].hour.astimezone(zone), hours[-1].hour.astimezone(zone)
+    by_day = last - first > timedelta(days=4)
+
+    def slot(at: datetime) -> datetime:
+        local = at.astimezone(zone)
+        return local.replace(hour=0, minute=0) if by_day else local
+
+    step = timedelta(days=1) if by_day else timedelta(hours=1)
+    posts: dict[datetime, int] = {}
+    negative: dict[datetime, int] = {}
+    for hour in hours:
+        at = slot(hour.hour)
+        posts[at] = posts.get(at, 0) + hour.posts
+        negative[at] = negative.get(at, 0) + hour.negative
+    slots: list[datetime] = []
+    at = slot(first)
+    while at <= slot(last) and len(slots) < 1000:
+        slots.append(at)
+        at += step
+    return {
+        "unit": "day" if by_day else "hour",
+        "labels": [at.strftime("%m-%d" if by_day else "%m-%d %H:00") for at in slots],
+        "posts": [posts.get(at, 0) for at in slots],
+        "negative": [negative.get(at, 0) for at in slots],
+    }
+
+
+def rule_of(here: Visit, rule_id: str) -> Rule | None:
+    """A rule in force, None when the present rule file no longer has it."""
+    try:
+        return here.console.bundle.rules.rule(rule_id)
+    except KeyError:
+        return None
+
+
+def acts_of(incident: queries.IncidentView) -> list[str]:
+    """Acts that the present state accepts, the one that moves on first."""
+    acts = [ACT_OF[command.__name__] for command in allowed(incident.state) if command.__name__ in ACT_OF]
+    main = MAIN_ACT.get(incident.state, "")
+    return sorted(acts, key=lambda act: act != main)
+
+
+def _record_view(here: Visit, incident: queries.IncidentView, shown: int) -> None:
+    with here.console.db.transaction() as session:
+        lifecycle.record_act(
+            session,
+            "viewed",
+            {"number": incident.number, "posts": shown},
+            actor=here.account.login,
+            channel="console",
+            now=here.now,
+            incident_id=incident.id,
+        )
+
+
+def _model(here: Visit, incident: queries.IncidentView) -> dict[str, Any]:
+    with here.console.db.reading() as session:
+        posts = queries.posts_of(session, incident.id, limit=POSTS_SHOWN + 1)
+        members = queries.family(session, incident.id)
+        parent = queries.get_incident(session, incident.parent_id) if incident.parent_id else None
+        model: dict[str, Any] = {
+            "posts": posts[:POSTS_SHOWN],
+            "more_posts": len(posts) > POSTS_SHOWN,
+            "sources": queries.sources_of(session, incident.id),
+            "growth": growth(queries.growth_of(session, incident.id), here.console.zone),
+            "events": queries.events_of(session, incident.id),
+            "messages": outbox.messages_of(session, incident.id),
+            "clocks": [
+                (clock, rule_of(here, clock.rule_id)) for clock in clocks.deadlines_of(session, incident.id)
+            ],
+            "page_state": desk.page_states(session, {incident.id: incident.epoch}).get(
+                incident.id, desk.PageState()
+            ),
+            "parent": parent,
+            "children": [queries.get_incident(session, child) for child in members if child != incident.id],
+            "candidates": queries.merge_candidates(session, incident.id)
+            if incident.state in OPEN_STATES
+            else [],
+        }
+    running = [clock for clock, _ in model["clocks"] if clock.state == "open"]
+    return model | {"next_clock": min(running, key=lambda clock: clock.due_at, default=None)}
+
+
+def show_incident(
+    here: Visit,
+    number: str,
+    *,
+    status: int = 200,
+    error: str = "",
+    failed: str = "",
+    draft: Posted | None = None,
+) -> Response:
+    """The page. After a refused act: its sentence, which form it was, and what had been typed into it."""
+    incident = find(here, number)
+    model = _model(here, incident)
+    _record_view(here, incident, len(model["posts"]))
+    return page(
+        here,
+        "incident.html",
+        status=status,
+        incident=incident,
+        acts=acts_of(incident),
+        steps=STEPS,
+        signed_at=next((e.occurred_at for e in reversed(model["events"]) if e.kind == "signed"), None),
+        suggestion=suggest(here, incident),
+        departments=here.console.bundle.departments.departments,
+        reasons=FALSE_ALARM_REASONS,
+        levels=LEVELS,
+        error=error,
+        failed=failed,
+        draft=draft or {},
+        done=here.request.query_params.get("done", ""),
+        **model,
+    )
+
+
+@router.get("/incidents/{number}")
+def incident_page(number: str, here: Annotated[Visit, Depends(member)]) -> Response:
+    """One incident."""
+    return show_incident(here, number)
+
+
+@router.get("/incidents")
+def incidents_page(here: Annotated[Visit, Depends(member)]) -> Response:
+    """The list of all incidents is the search without a query."""
+    if here.account.role == "department":
+        raise Forbidden("部门承办人只能查看本部门的事件，不能检索全部帖子。")
+    return RedirectResponse("/search?kind=incidents", 303)

@@ -1,0 +1,364 @@
+"""Search over posts and incidents: query language, filters, counts, timeline, facets, export. Every view is a link."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import Response, StreamingResponse
+
+from config.domains import IDS
+from console.context import Visit, member
+from console.render import Say, page
+from console.rights import need_posts
+from console.words import STATES
+from incidents import lifecycle, queries
+from incidents.querylang import And, Near, Node, Not, Or, Query, QueryError, Term, parse
+from incidents.search import IncidentHits, PostFilter, PostHit, PostHits, search_incidents, search_posts
+from incidents.session import Session
+
+router = APIRouter(include_in_schema=False)
+PAGE = 50
+#: rows of one export; more is a matter for the command line
+EXPORT_LIMIT = 50_000
+FACETS = ("domain", "district", "source", "tone")
+#: what a spreadsheet would run as a formula
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What the address asks for. Wrong dates are `problems`, not errors."""
+
+    kind: str
+    q: str
+    domain: str
+    district: str
+    source: str
+    tone: str
+    state: str
+    since: str
+    until: str
+    before: int | None
+    filters: PostFilter
+    problems: tuple[str, ...]
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether anything but the kind was asked."""
+        return any(
+            (self.q, self.domain, self.district, self.source, self.tone, self.state, self.since, self.until)
+        )
+
+
+def ask(here: Visit) -> Ask:
+    """Dependency-free reading of the query string, so that any address can be opened."""
+    get = here.request.query_params.get
+    problems: list[str] = []
+
+    def text(name: str) -> str:
+        return (get(name) or "").strip()[:600]
+
+    def day(name: str, *, end: bool = False) -> datetime | None:
+        raw = text(name)
+        if not raw:
+            return None
+        try:
+            found = date.fromisoformat(raw)
+            return datetime.combine(found + timedelta(days=1) if end else found, time(), here.console.zone)
+        except (ValueError, OverflowError):
+            problems.append(here.t("日期“{raw}”不对，应为 2026-11-24 这样的格式。", raw=raw))
+            return None
+
+    try:
+        before = int(text("before")) if text("before") else None
+    except ValueError:
+        before = None
+    if before is not None and not 0 < before < 2**62:
+        before = None
+    filters = PostFilter(
+        domain=text("domain"),
+        district=text("district"),
+        source=text("source"),
+        tone=text("tone"),
+        since=day("since"),
+        until=day("until", end=True),
+    )
+    return Ask(
+        kind="incidents" if text("kind") == "incidents" else "posts",
+        q=text("q"),
+        domain=filters.domain,
+        district=filters.district,
+        source=filters.source,
+        tone=filters.tone,
+        state=text("state"),
+        since=text("since"),
+        until=text("until"),
+        before=before,
+        filters=filters,
+        problems=tuple(problems),
+    )
+
+
+def needles(node: Node | None) -> list[str]:
+    """Words to mark in a found text (those that are asked for, not those that are excluded)."""
+    match node:
+        case Term(text):
+            return [text]
+        case Near(left, right):
+            return [left.text, right.text]
+        case And(parts) | Or(parts):
+            return [word for part in parts for word in needles(part)]
+        case Not() | None:
+            return []
+
+
+def _query(here: Visit, wanted: Ask) -> tuple[Query | None, str, str]:
+    """The parsed query, or the sentence of its mistake and a line that points at the place."""
+    try:
+        return parse(wanted.q), "", ""
+    except QueryError as wrong:
+        sentence = here.t(wrong.template, **wrong.values)
+        start = max(0, wrong.position - 24)
+        shown = wanted.q[start : wrong.position + 24].replace("\n", " ")
+        # a full-width space is as wide as a Chinese character
+        gap = "".join("\u3000" if ord(char) > 0x2E7F else " " for char in wanted.q[start : wrong.position])
+        return None, sentence, f"{shown}\n{gap}▲"
+
+
+def _record_search(here: Visit, wanted: Ask, total: int) -> None:
+    with here.console.db.transaction() as session:
+        lifecycle.record_act(
+            session,
+            "posts_searched",
+            {"query": wanted.q[:500], "found": total},
+            actor=here.account.login,
+            channel="console",
+            now=here.now,
+        )
+
+
+@router.get("/search")
+def search_page(here: Annotated[Visit, Depends(member)]) -> Response:
+    """The search page. A query that cannot be understood is explained, not refused with an error page."""
+    need_posts(here)
+    wanted = ask(here)
+    query, error, pointer = _query(here, wanted)
+    values: dict[str, Any] = {
+        "ask": wanted,
+        "error": error,
+        "pointer": pointer,
+        "hits": None,
+        "chart": None,
+        "numbers": {},
+        "needles": needles(query.node) if query else [],
+        "districts": here.console.bundle.places.names,
+        "domains": IDS,
+        "states": [code for code in STATES if code != "watching"],
+        "export": "/search/export.csv?"
+        + urlencode(
+            [item for item in here.request.query_params.multi_items() if item[0] not in ("before", "lang")]
+        ),
+    }
+    if query is not None and wanted.kind == "incidents":
+        with here.console.db.reading() as session:
+            values["hits"] = _incidents(session, query, wanted)
+    elif query is not None:
+        zone = here.console.bundle.settings.city.timezone
+        with here.console.db.reading() as session:
+            hits = search_posts(
+                session, query, filters=wanted.filters, limit=PAGE, before_id=wanted.before, zone=zone
+            )
+            values["numbers"] = _numbers(session, hits.rows)
+        values |= {"hits": hits, "chart": _chart(hits)}
+        if hits.rows:
+            _record_search(here, wanted, hits.total)
+    return page(here, "search.html", status=422 if error else 200, **values)
+
+
+def _incidents(session: Session, query: Query, wanted: Ask) -> IncidentHits:
+    return search_incidents(
+        session,
+        query,
+        states=(wanted.state,) if wanted.state else (),
+        domain=wanted.domain,
+        district=wanted.district,
+        limit=PAGE,
+        before_id=wanted.before,
+    )
+
+
+def _numbers(session: Session, rows: Sequence[PostHit]) -> dict[int, str]:
+    """Numbers of the incidents of found posts; clusters that never emerged have none."""
+    found = {}
+    for id_ in {row.incident_id for row in rows if row.incident_id is not None}:
+        incident = queries.get_incident(session, id_)
+        if incident is not None and incident.number:
+            found[id_] = incident.number
+    return found
+
+
+def _chart(hits: PostHits) -> dict[str, Any]:
+    """Bars of the timeline: by day up to 120 days, by month beyond; empty bars included."""
+    days = hits.timeline
+    if not days:
+        return {"unit": "day", "labels": [], "values": []}
+    counts: dict[str, int] = {}
+    first, last = days[0][0], days[-1][0]
+    if (last - first).days <= 120:
+        for offset in range((last - first).days + 1):
+            counts[(first + timedelta(days=offset)).isoformat()] = 0
+        for day, number in days:
+            counts[day.isoformat()] += number
+        return {"unit": "day", "labels": list(counts), "values": list(counts.values())}
+    for day, number in days:
+        counts[f"{day:%Y-%m}"] = counts.get(f"{day:%Y-%m}", 0) + number
+    return {"unit": "month", "labels": list(counts), "values": list(counts.values())}
+
+
+def guarded(value: object) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    text = str(value)
+    return "'" + text if text.startswith(_FORMULA) else text
+
+
+def _csv(rows: Iterator[Sequence[object]]) -> Iterator[str]:
+    yield "\ufeff"  # Excel takes a file without this mark for GBK
+    for row in rows:
+        line = io.StringIO()
+        csv.writer(line).writerow([guarded(cell) for cell in row])
+        yield line.getvalue()
+
+
+@router.get("/search/export.csv")
+def export(here: Annotated[Visit, Depends(member)]) -> Response:
+    """Exactly what the page found, as CSV: same query, same filters, all pages."""
+    need_posts(here)
+    wanted = ask(here)
+    query, error, _ = _query(here, wanted)
+    if query is None:
+        return page(here, "error.html", status=422, title=here.t("无法导出"), sentence=error, reference="")
+    say = Say(here)
+    with here.console.db.transaction() as session:
+        lifecycle.record_act(
+            session,
+            "exported",
+            {"kind": wanted.kind, "query": wanted.q[:500]},
+            actor=here.account.login,
+            channel="console",
+            now=here.now,
+        )
+    rows = (
+        _incident_rows(here, say, query, wanted)
+        if wanted.kind == "incidents"
+        else _post_rows(here, say, query, wanted)
+    )
+    name = f"quansheng-{wanted.kind}-{say.local(here.now):%Y%m%d-%H%M}.csv"
+    return StreamingResponse(
+        _csv(rows),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+def _post_rows(here: Visit, say: Say, query: Query, wanted: Ask) -> Iterator[Sequence[object]]:
+    yield [
+        here.t(name)
+        for name in (
+            "编号",
+            "发布时间",
+            "信源",
+            "标题",
+            "正文",
+            "链接",
+            "领域",
+            "区县",
+            "情绪",
+            "风险",
+            "事件",
+        )
+    ]
+    before, written = None, 0
+    while written < EXPORT_LIMIT:
+        # one short read a page: a slow download must not keep a database snapshot open
+        with here.console.db.reading() as session:
+            hits = search_posts(
+                session, query, filters=wanted.filters, limit=500, before_id=before, counts=False
+            )
+            numbers = _numbers(session, hits.rows)
+        for row in hits.rows:
+            yield [
+                row.id,
+                say.full(row.published_at),
+                say.source(row.source_id),
+                row.title,
+                row.text,
+                row.url,
+                say.domain(row.domain) if row.domain else "",
+                "、".join(row.districts),
+                say.word("tone", row.tone),
+                row.risk,
+                numbers.get(row.incident_id, "") if row.incident_id is not None else "",
+            ]
+        written += len(hits.rows)
+        before = hits.next_before_id
+        if before is None:
+            return
+
+
+def _incident_rows(here: Visit, say: Say, query: Query, wanted: Ask) -> Iterator[Sequence[object]]:
+    yield [
+        here.t(name)
+        for name in (
+            "编号",
+            "标题",
+            "领域",
+            "区县",
+            "等级",
+            "状态",
+            "承办部门",
+            "帖数",
+            "发声人数",
+            "首帖时间",
+            "发现时间",
+            "回应时间",
+            "办结时间",
+        )
+    ]
+    before = None
+    while True:
+        with here.console.db.reading() as session:
+            hits = search_incidents(
+                session,
+                query,
+                states=(wanted.state,) if wanted.state else (),
+                domain=wanted.domain,
+                district=wanted.district,
+                limit=500,
+                before_id=before,
+            )
+        for row in hits.rows:
+            yield [
+                row.number,
+                row.title,
+                say.domain(row.domain),
+                row.district,
+                say.word("level", row.level),
+                say.word("state", row.state),
+                say.department(row.department) if row.department else "",
+                row.posts,
+                row.voices,
+                say.full(row.first_posted_at),
+                say.full(row.detected_at),
+                say.full(row.responded_at),
+                say.full(row.closed_at),
+            ]
+        before = hits.next_before_id
+        if before is None:
+            return

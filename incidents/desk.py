@@ -1,0 +1,149 @@
+"""What the duty desk shows about each open incident beyond its row: clock, page, growth. Read-only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from incidents import clocks, queries
+from incidents.models import Incident, IncidentEvent, IncidentHour
+from incidents.states import OPEN_STATES, State
+
+#: hours of growth that a row of the desk draws
+GROWTH_HOURS = 24
+
+
+@dataclass(frozen=True)
+class PageState:
+    """Whether anybody was told in the present epoch, and who said that they know."""
+
+    paged_at: datetime | None = None
+    acknowledged_at: datetime | None = None
+    acknowledged_by: str = ""
+
+    def waits(self, state: State) -> bool:
+        """Whether an acknowledgement is still due: nobody gave one, and the matter is new or somebody was paged."""
+        return self.acknowledged_at is None and (state == State.DETECTED or self.paged_at is not None)
+
+
+@dataclass(frozen=True)
+class DeskRow:
+    """One open incident on the desk."""
+
+    incident: queries.IncidentView
+    clock: clocks.DeadlineView | None  # the earliest open one
+    page: PageState
+    growth: tuple[int, ...]  # posts in each of the last GROWTH_HOURS hours, oldest first
+
+
+def page_states(session: Session, epochs: dict[int, int]) -> dict[int, PageState]:
+    """For each incident id and its present epoch: the first page sent and the first acknowledgement."""
+    found: dict[int, PageState] = {}
+    query = (
+        select(
+            IncidentEvent.incident_id,
+            IncidentEvent.kind,
+            IncidentEvent.epoch,
+            IncidentEvent.payload,
+            IncidentEvent.occurred_at,
+            IncidentEvent.actor,
+        )
+        .where(
+            IncidentEvent.incident_id.in_(list(epochs)),
+            IncidentEvent.kind.in_(("page_sent", "page_acknowledged")),
+        )
+        .order_by(IncidentEvent.seq)
+    )
+    for incident_id, kind, epoch, payload, at, actor in session.execute(query):
+        if incident_id is None:
+            continue
+        # a page that was accepted late belongs to the epoch it was written for
+        if payload.get("epoch", epoch) != epochs[incident_id]:
+            continue
+        was = found.get(incident_id, PageState())
+        if kind == "page_sent" and was.paged_at is None:
+            found[incident_id] = PageState(at, was.acknowledged_at, was.acknowledged_by)
+        elif kind == "page_acknowledged" and was.acknowledged_at is None:
+            found[incident_id] = PageState(was.paged_at, at, actor)
+    return found
+
+
+def growth_of_many(
+    session: Session, incident_ids: Sequence[int], now: datetime, hours: int = GROWTH_HOURS
+) -> dict[int, tuple[int, ...]]:
+    """Posts per hour over the last `hours` hours for each incident (merged ones not counted)."""
+    end = now.replace(minute=0, second=0, microsecond=0)
+    start = end - timedelta(hours=hours - 1)
+    counts = {incident_id: [0] * hours for incident_id in incident_ids}
+    query = select(IncidentHour.incident_id, IncidentHour.hour, IncidentHour.posts).where(
+        IncidentHour.incident_id.in_(list(incident_ids)), IncidentHour.hour >= start
+    )
+    for incident_id, hour, posts in session.execute(query):
+        index = int((hour - start).total_seconds() // 3600)
+        if 0 <= index < hours:
+            counts[incident_id][index] = posts
+    return {incident_id: tuple(row) for incident_id, row in counts.items()}
+
+
+def desk(session: Session, now: datetime, *, department: str = "", limit: int = 200) -> list[DeskRow]:
+    """Open incidents in order of legal urgency: the earliest running clock first, those without a clock last."""
+    rows = [
+        view
+        for view, _ in queries.list_by_urgency(session, limit=5000 if department else limit)
+        if not department or view.department == department
+    ]
+    ids = [view.id for view in rows]
+    first: dict[int, clocks.DeadlineView] = {}
+    for clock in clocks.open_deadlines(session):
+        first.setdefault(clock.incident_id, clock)
+    pages = page_states(session, {view.id: view.epoch for view in rows})
+    growth = growth_of_many(session, ids, now)
+    return [
+        DeskRow(view, first.get(view.id), pages.get(view.id, PageState()), growth[view.id]) for view in rows
+    ]
+
+
+@dataclass(frozen=True)
+class Today:
+    """What happened since the day began."""
+
+    detected: int
+    closed: int
+    false_alarms: int
+
+
+def today(session: Session, since: datetime) -> Today:
+    """Counts since `since` (local midnight)."""
+
+    def events(kind: str) -> int:
+        return (
+            session.scalar(
+                select(func.count())
+                .select_from(IncidentEvent)
+                .where(IncidentEvent.kind == kind, IncidentEvent.recorded_at >= since)
+            )
+            or 0
+        )
+
+    return Today(detected=events("detected"), closed=events("closed"), false_alarms=events("false_alarm"))
+
+
+def count_open(session: Session) -> int:
+    """How many incidents are open."""
+    return (
+        session.scalar(
+            select(func.count())
+            .select_from(Incident)
+            .where(Incident.state.in_([str(state) for state in OPEN_STATES]))
+        )
+        or 0
+    )
+
+
+def newest_event(session: Session) -> int:
+    """Number of the last event: changes exactly when something happened."""
+    return session.scalar(select(func.max(IncidentEvent.seq))) or 0
