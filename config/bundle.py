@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -72,7 +73,8 @@ def load_bundle(path: Path | None = None, **overrides: Any) -> Bundle:
     if settings is not None:
         problems += _check_settings(settings)
     if sources is not None and places is not None:
-        problems += _check_sources(sources, places, at("sources.yaml"))
+        private = settings.crawl.allow_private_hosts if settings is not None else None
+        problems += _check_sources(sources, places, private, at("sources.yaml"))
     if departments is not None:
         problems += _check_departments(departments, rules, places, at("departments.yaml"))
     if routes is not None:
@@ -114,15 +116,35 @@ def _unknown_districts(document: Document, at: Location, names: tuple[str, ...],
     return [document.problem(at, expected, name) for name in names if name not in places.names]
 
 
-def _check_sources(sources: tuple[Source, ...], places: Places, path: Path) -> list[str]:
+def _check_sources(
+    sources: tuple[Source, ...], places: Places, private: tuple[str, ...] | None, path: Path
+) -> list[str]:
     document = read_yaml(path)
     problems: list[str] = []
     for i, source in enumerate(sources):
+        at: Location = ("sources", i)
         if source.district_hint:
-            problems += _unknown_districts(
-                document, ("sources", i, "district_hint"), (source.district_hint,), places
+            problems += _unknown_districts(document, (*at, "district_hint"), (source.district_hint,), places)
+        if not source.enabled:
+            continue
+        if source.host.endswith(".invalid"):
+            problems.append(
+                document.problem((*at, "url"), "an example's address; enter the real one", source.url)
             )
+        if private is not None and _is_private(source.host) and source.host not in private:
+            expected = (
+                f"a private address; if that is meant, add {source.host!r} to crawl.allow_private_hosts"
+            )
+            problems.append(document.problem((*at, "url"), expected, source.url))
     return problems
+
+
+def _is_private(host: str) -> bool:
+    """Whether a host name is this machine or a private address by its look; names are looked up when crawling."""
+    try:
+        return not ip_address(host).is_global
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _check_departments(

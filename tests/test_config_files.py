@@ -147,6 +147,9 @@ def test_broken_yaml_names_line_and_column_and_the_rest_is_still_checked(folder:
     ("name", "old", "new", "expected"),
     [
         ("sources.yaml", "district_hint: 历城区", "district_hint: 历程区", "sources.2.district_hint = '历程区': no such district; expected one of 历下区"),
+        ("sources.yaml", "enabled: false", "enabled: true", "sources.0.url = 'https://board.example.invalid/feed/': an example's address"),
+        ("sources.yaml", "url: https://board.example.invalid/feed/\n    enabled: false", "url: http://127.0.0.1/feed\n    enabled: true", "add '127.0.0.1' to crawl.allow_private_hosts"),
+        ("sources.yaml", "url: https://board.example.invalid/feed/\n    enabled: false", "url: http://[fd00::1]/feed\n    enabled: true", "add 'fd00::1' to crawl.allow_private_hosts"),
         ("departments.yaml", "districts: [历下区]", "districts: [历下]", "districts = '历下': no such district"),
         ("departments.yaml", "domain: schooling, lead: education", "domain: schooling, lead: transport", "duties.0.lead = 'transport': the rule file's domain schooling is led by 市教育局"),
         ("departments.yaml", "市人力资源社会保障局分别负责落实)", "市人社局分别负责落实)", "duties.0.quote"),
@@ -167,6 +170,18 @@ def test_files_are_checked_against_each_other(
     change(folder / name, old, new)
     told = problems(folder)
     assert any(expected in problem for problem in told), told
+
+
+def test_a_private_address_that_is_allowed_is_no_problem(folder: Path) -> None:
+    change(
+        folder / "sources.yaml",
+        "url: https://board.example.invalid/feed/\n    enabled: false",
+        "url: http://127.0.0.1:8081/feed\n    enabled: true",
+    )
+    change(folder / "quansheng.toml", "#allow_private_hosts = []", 'allow_private_hosts = ["127.0.0.1"]')
+    source = load_bundle(folder / "quansheng.toml").source("city-board-feed")
+    assert source is not None
+    assert source.enabled
 
 
 # --- reading YAML
