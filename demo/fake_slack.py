@@ -62,7 +62,8 @@ class FakeSlack:
         self._server = ThreadingHTTPServer((self.host, self.port), Handler)
         self._server.daemon_threads = True
         self.port = self._server.server_port
-        threading.Thread(target=self._server.serve_forever, daemon=True, name="fake-slack").start()
+        serve = self._server.serve_forever
+        threading.Thread(target=serve, args=(0.05,), daemon=True, name="fake-slack").start()
         return self
 
     def stop(self) -> None:
@@ -88,7 +89,6 @@ class FakeSlack:
     def answer(self, method: str, arguments: dict[str, Any], token: str) -> dict[str, Any]:
         """The JSON body of one call."""
         with self._lock:
-            self.calls.append((method, arguments))
             if token != self.token:
                 return _refuse("invalid_auth")
             known = {
@@ -295,6 +295,7 @@ class _Handler(BaseHTTPRequestHandler):
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ") or str(
             arguments.pop("token", "")
         )
+        self.workspace.calls.append((method, arguments))
         moods = self.workspace.moods
         mood = moods.popleft() if moods and method != "auth.test" else None
         if mood == "rate_limited":

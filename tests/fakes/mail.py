@@ -50,7 +50,7 @@ class FakeMailServer:
             return self.answer
         content = envelope.content or b""
         raw = content.encode() if isinstance(content, str) else content
-        self.received.append(message_from_bytes(raw, policy=policy.default))  # type: ignore[arg-type]
+        self.received.append(message_from_bytes(raw, policy=policy.default))
         self.recipients += envelope.rcpt_tos
         if self.drop_after_accept:
             self.drop_after_accept -= 1

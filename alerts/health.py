@@ -1,0 +1,145 @@
+"""Is this installation able to alert anybody? Asked by `quansheng doctor` and by the daily heartbeat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from alerts import facts
+from alerts.calendar import load_calendar
+from alerts.results import SendResult, Sent
+from alerts.sender import Channels
+from alerts.wording import Wording
+from config.bundle import Bundle
+from incidents import beats, outbox
+from incidents.session import Database, Session
+
+Level = Literal["ok", "warning", "error"]
+#: how far ahead duty must be settled and the calendar known
+_ROSTER_DAYS, _CALENDAR_DAYS = 30, 60
+#: a tick or a sender that was last well longer ago than this is reported
+_LATE = timedelta(minutes=5)
+TICK, SENDER = "alerts.tick", "alerts.send"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    check: str  # channel.slack, roster, calendar, lag, backlog
+    level: Level
+    text: str
+
+
+def health(db: Database, bundle: Bundle, now: datetime) -> list[Finding]:
+    """Everything, channels included: they are asked over the network but nothing is sent."""
+    found = channel_findings(bundle)
+    with db.reading() as session:
+        return found + health_of(session, bundle, now)
+
+
+def health_of(session: Session, bundle: Bundle, now: datetime) -> list[Finding]:
+    """What can be known without asking the network."""
+    say = facts.wording_of(bundle)
+    return [
+        *_setup(bundle, say),
+        _roster(bundle, now, say),
+        _calendar(bundle, now, say),
+        *_lag(session, now, say),
+        *_backlog(session, now, say),
+    ]
+
+
+def channel_findings(bundle: Bundle) -> list[Finding]:
+    """Each channel that is set up, asked whether it would let us in."""
+    say = facts.wording_of(bundle)
+    channels = Channels(bundle)
+    found = [_asked("channel.folder", channels.folder.check(), say)]
+    if channels.email is not None:
+        found.append(_asked("channel.email", channels.email.check(), say))
+    if channels.slack is not None:
+        found.append(_asked("channel.slack", channels.slack.check(), say))
+    return found
+
+
+def _asked(check: str, result: SendResult, say: Wording) -> Finding:
+    if isinstance(result, Sent):
+        return Finding(check, "ok", say("可用（{what}）", what=result.ref))
+    return Finding(check, "error", say("不可用：{why}", why=result.reason))
+
+
+def _setup(bundle: Bundle, say: Wording) -> list[Finding]:
+    settings = bundle.settings
+    slack, mail = settings.slack.token.get_secret_value(), settings.mail.host
+    if not slack and not mail:
+        text = say(
+            "未配置 Slack 和邮件：告警只显示在工作台并存入本机 {folder}，不会主动找到任何人。请配置 slack.token 或 mail.host。",
+            folder=settings.data_path / "outbox",
+        )
+        return [Finding("channels", "warning", text)]
+    found = []
+    if slack and not settings.slack.channel:
+        text = say("已有 Slack 令牌但未配置频道（slack.channel）：仅发给有成员号的值班人员。")
+        found.append(Finding("channels", "warning", text))
+    invented = [person.name for person in bundle.roster.people if person.email.endswith(".invalid")]
+    if invented:
+        text = say("值班表中有示例人员（{names}）：请改为真实值班人员。", names="、".join(invented))
+        found.append(Finding("roster.people", "warning", text))
+    return found or [Finding("channels", "ok", say("渠道已配置"))]
+
+
+def _roster(bundle: Bundle, now: datetime, say: Wording) -> Finding:
+    gaps = bundle.roster.gaps(now, now + timedelta(days=_ROSTER_DAYS))
+    if not gaps:
+        return Finding("roster", "ok", say("未来{days}天值班无空档", days=_ROSTER_DAYS))
+    first = gaps[0]
+    text = say(
+        "未来{days}天值班表有{n}处空档，最早：{role} {start} 至 {until}；空档由兜底人员接收。",
+        days=_ROSTER_DAYS,
+        n=len(gaps),
+        role=say.role(first.role),
+        start=say.at(first.start),
+        until=say.at(first.until),
+    )
+    return Finding("roster", "warning", text)
+
+
+def _calendar(bundle: Bundle, now: datetime, say: Wording) -> Finding:
+    calendar = load_calendar(bundle.settings.config_dir, bundle.settings.city.timezone)
+    last = calendar.last_official_year
+    if calendar.local_day(now + timedelta(days=_CALENDAR_DAYS)).year <= last:
+        return Finding("calendar", "ok", say("放假安排已知至{year}年底", year=last))
+    text = say(
+        "尚无{year}年放假安排：跨年的工作日时限标为“暂定”。通知发布后写入 calendar.yaml 或升级 chinesecalendar。",
+        year=last + 1,
+    )
+    return Finding("calendar", "warning", text)
+
+
+def _lag(session: Session, now: datetime, say: Wording) -> list[Finding]:
+    found = []
+    for name in (TICK, SENDER):
+        beat = beats.get_beat(session, name)
+        if beat is None:
+            found.append(Finding(f"lag.{name}", "warning", say("{name} 尚未运行过", name=name)))
+        elif now - beat.ok_at > _LATE:
+            late = say.span(now - beat.ok_at)
+            found.append(Finding(f"lag.{name}", "error", say("{name} 已{late}未运行", name=name, late=late)))
+        else:
+            found.append(Finding(f"lag.{name}", "ok", say("{name} 正常", name=name)))
+    return found
+
+
+def _backlog(session: Session, now: datetime, say: Wording) -> list[Finding]:
+    waiting = outbox.backlog(session, now)
+    if waiting.overdue:
+        oldest = say.at(waiting.oldest_due) if waiting.oldest_due else ""
+        text = say("{n}条消息逾1分钟未发出，最早应发 {oldest}", n=waiting.overdue, oldest=oldest)
+        found = [Finding("backlog", "error", text)]
+    else:
+        found = [Finding("backlog", "ok", say("无积压消息（待发{n}条）", n=waiting.waiting))]
+    if waiting.refused:
+        text = say("累计{n}条消息被渠道拒收，见工作台消息记录", n=waiting.refused)
+        found.append(Finding("refused", "warning", text))
+    return found

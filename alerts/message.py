@@ -1,0 +1,276 @@
+"""What people read. The first line says what, where, how bad and by when; a phone at 3 a.m. shows little more.
+
+Each message is written once for every medium: plain text, HTML for mail, blocks for Slack. Nothing here reads the
+database: `Facts` carries everything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from alerts.wording import LEVEL_COLOUR, Wording
+
+#: Slack's own limits: a header has 150 characters, a section 3000, a field 2000
+_HEADER, _SECTION, _FIELD = 150, 2900, 1900
+_TITLE = 60
+#: what a phone shows of a subject before it cuts it off: the title leaves room for the due time
+_SHORT = 30
+
+
+@dataclass(frozen=True)
+class Clock:
+    """One running clock as it stands in a message."""
+
+    rule_id: str
+    action: str
+    due_at: datetime
+    limit: str  # 5小时
+    clause: str  # source of the rule
+    quote: str
+    provisional: bool = False
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that a message about an incident says."""
+
+    number: str
+    title: str
+    place: str
+    domain: str
+    level: str
+    first_posted_at: datetime
+    detected_at: datetime
+    posts: int
+    voices: int
+    sources: int
+    why: str  # the arithmetic as a sentence
+    sure: str  # how sure the judgement is; empty when nothing is known
+    responsible: str
+    clocks: Sequence[Clock]
+    console_url: str
+    example: str = ""  # a line of an original post, redacted
+
+
+@dataclass(frozen=True)
+class Occasion:
+    """Why this message is sent now and what is asked for."""
+
+    headline: str  # 新事件, 第2级提醒, 黄牌 ...
+    because: str = ""  # 主班林东15分钟未确认
+    ask: str = ""  # what happens next, or what to do
+    link: str = ""
+    button: str = ""
+    duty: str = ""  # who was asked and the line of the roster that says so
+    urgent: bool = False
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message in every form."""
+
+    subject: str
+    text: str
+    html: str
+    blocks: list[dict[str, Any]] = field(default_factory=list)
+
+    def for_channel(self, channel: str, thread: str) -> dict[str, Any]:
+        """The outbox form of this message for one channel; mails with the same `thread` lie together."""
+        if channel == "slack":
+            return {"text": escape(self.subject), "blocks": self.blocks}
+        return {"subject": self.subject, "text": self.text, "html": self.html, "thread": thread}
+
+
+def one_line(text: str, limit: int = _TITLE) -> str:
+    """Posts bring line breaks and endless titles; a first line bears neither."""
+    flat = re.sub(r"\s+", " ", text).strip()
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def write(facts: Facts, occasion: Occasion, *, now: datetime, language: str, zone: ZoneInfo) -> Message:
+    """The message about an incident."""
+    say = Wording(language, zone)
+    first = _first_line(facts, say, now, _TITLE)
+    rows = _rows(facts, occasion, say)
+    clocks = [_clock_line(clock, say, now) for clock in facts.clocks]
+    short = _first_line(facts, say, now, _SHORT)
+    subject = f"【{say.level(facts.level)}·{occasion.headline}】{short}"
+    return Message(
+        subject=subject,
+        text=_text(subject, occasion, rows, clocks, say),
+        html=_html(facts, occasion, first, rows, clocks, say),
+        blocks=_blocks(facts, occasion, subject, rows, clocks, say),
+    )
+
+
+def _first_line(facts: Facts, say: Wording, now: datetime, limit: int) -> str:
+    title = one_line(facts.title, limit)
+    what = title if facts.place in title else f"{facts.place} {title}"
+    earliest = min(facts.clocks, key=lambda clock: clock.due_at, default=None)
+    if earliest is None:
+        return what
+    due = say.at(earliest.due_at)
+    if earliest.due_at < now:
+        late = say.span(now - earliest.due_at)
+        return say(
+            "{what}，已超时{late}（{action}，应于 {due} 前）",
+            what=what,
+            late=late,
+            action=say(earliest.action),
+            due=due,
+        )
+    return say("{what}，{due} 前{action}", what=what, due=due, action=say(earliest.action))
+
+
+def _rows(facts: Facts, occasion: Occasion, say: Wording) -> list[tuple[str, str]]:
+    """Label and value of each line of the body."""
+    size = say(
+        "{posts}帖，{voices}位不同发帖人，{sources}个来源",
+        posts=facts.posts,
+        voices=facts.voices,
+        sources=facts.sources,
+    )
+    since = say(
+        "首帖 {first}，发现 {detected}",
+        first=say.at(facts.first_posted_at),
+        detected=say.at(facts.detected_at),
+    )
+    rows = [
+        (say("提醒原因"), occasion.because),
+        (say("事件"), one_line(facts.title, 200) if len(one_line(facts.title, 200)) > _SHORT else ""),
+        (say("自何时"), since),
+        (say("规模"), size),
+        (say("把握"), facts.sure),
+        (say("为何现在"), facts.why),
+        (say("原帖"), f"“{one_line(facts.example, 90)}”" if facts.example else ""),
+        (say("责任单位"), facts.responsible),
+        (say("值班"), occasion.duty),
+        (say("编号"), f"{facts.number} · {facts.domain}"),
+    ]
+    return [(label, value) for label, value in rows if value]
+
+
+def _clock_line(clock: Clock, say: Wording, now: datetime) -> tuple[str, str]:
+    """When and what; and the clause in its own words."""
+    due = say.at(clock.due_at) + (say("（暂定）") if clock.provisional else "")
+    if clock.due_at < now:
+        state = say("已超时{span}", span=say.span(now - clock.due_at))
+    else:
+        state = say("还有{span}", span=say.span(clock.due_at - now))
+    head = say("{due} 前{action}（{state}）", due=due, action=say(clock.action), state=state)
+    quote = f"“{clock.quote}”" if clock.quote else ""
+    return head, f"{clock.rule_id} {clock.limit} {clock.clause} {quote}".strip()
+
+
+def _text(
+    subject: str, occasion: Occasion, rows: list[tuple[str, str]], clocks: list[tuple[str, str]], say: Wording
+) -> str:
+    colon = ": " if say.english else "："
+    lines = [subject, "", *(f"{label}{colon}{value}" for label, value in rows)]
+    if clocks:
+        lines += ["", f"{say('时限')}{colon}".rstrip()]
+        for head, clause in clocks:
+            lines += [f"· {head}", f"  {clause}"]
+    if occasion.link:
+        lines += ["", f"{occasion.button}{colon}{occasion.link}"]
+    if occasion.ask:
+        lines += ["", occasion.ask]
+    return "\n".join(lines) + "\n"
+
+
+@cache
+def _template() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _html(
+    facts: Facts,
+    occasion: Occasion,
+    first: str,
+    rows: list[tuple[str, str]],
+    clocks: list[tuple[str, str]],
+    say: Wording,
+) -> str:
+    return (
+        _template()
+        .get_template("mail.html.j2")
+        .render(
+            language=say.language.replace("_", "-"),
+            colour=LEVEL_COLOUR.get(facts.level, LEVEL_COLOUR["general"]),
+            badge=f"{say.level(facts.level)} · {occasion.headline}",
+            first=first,
+            rows=rows,
+            clocks_title=say("时限"),
+            clocks=clocks,
+            occasion=occasion,
+            console_url=facts.console_url,
+            console_label=say("在工作台查看"),
+        )
+    )
+
+
+def simple_html(title: str, paragraphs: Sequence[str], language: str, colour: str) -> str:
+    """HTML of a message that is about no incident (heartbeat)."""
+    return (
+        _template()
+        .get_template("plain.html.j2")
+        .render(language=language.replace("_", "-"), colour=colour, title=title, paragraphs=paragraphs)
+    )
+
+
+def escape(text: str) -> str:
+    """Slack's three special characters; a post must not mention @channel or forge a link."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _blocks(
+    facts: Facts,
+    occasion: Occasion,
+    subject: str,
+    rows: list[tuple[str, str]],
+    clocks: list[tuple[str, str]],
+    say: Wording,
+) -> list[dict[str, Any]]:
+    head = one_line(subject, _HEADER)
+    body = "\n".join(f"*{escape(label)}* {escape(value)}" for label, value in rows)
+    blocks: list[dict[str, Any]] = [
+        {"type": "header", "text": {"type": "plain_text", "text": head}},
+        {"type": "section", "text": {"type": "mrkdwn", "text": body[:_SECTION]}},
+    ]
+    if clocks:
+        lines = "\n".join(f"• *{escape(line)}*\n{escape(one_line(clause, 200))}" for line, clause in clocks)
+        blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": lines[:_SECTION]}})
+    if occasion.ask:
+        blocks.append(
+            {"type": "context", "elements": [{"type": "mrkdwn", "text": escape(occasion.ask)[:_FIELD]}]}
+        )
+    buttons = []
+    if occasion.link:
+        buttons.append(_button(occasion.button, occasion.link, "primary"))
+    buttons.append(_button(say("在工作台查看"), facts.console_url))
+    blocks.append({"type": "actions", "elements": buttons})
+    return blocks
+
+
+def _button(label: str, url: str, style: str = "") -> dict[str, Any]:
+    button: dict[str, Any] = {
+        "type": "button",
+        "text": {"type": "plain_text", "text": label[:75]},
+        "url": url,
+    }
+    return button | ({"style": style} if style else {})
