@@ -41,7 +41,7 @@ WEEK = "2026-W47"
 #: the Monday morning after the week
 MONDAY = datetime(2026, 11, 23, 8, 7, tzinfo=ZONE)
 SOURCES = ("forum", "board", "news", "quiet")
-_SOURCE = """  - {{id: {id}, name: {name}, kind: rss, url: "https://{id}.example.invalid/feed/", enabled: true, tier: A,
+_SOURCE = """  - {{id: {id}, name: "{name}", kind: rss, url: "https://{id}.example.invalid/feed/", enabled: true, tier: A,
      every_min: 30, legal_basis: 已公开信息, impact_note: 每30分钟1次请求, owner_unit: 市政府办公厅}}
 """
 _NAMES = {"forum": "民生论坛", "board": "网民留言板", "news": "本地新闻评论", "quiet": "社区公告栏"}
@@ -53,13 +53,14 @@ def at(day: int, clock: str = "09:00") -> datetime:
     return datetime(2026, 11, day, hour, minute, tzinfo=ZONE)
 
 
-def bundle_in(folder: Path, **reports: object) -> Bundle:
+def bundle_in(folder: Path, *, keep_sources: bool = False, **reports: object) -> Bundle:
     """The packaged configuration with four invented sources and two recipients."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "sources.yaml").write_text(
-        "sources:\n" + "".join(_SOURCE.format(id=name, name=_NAMES[name]) for name in SOURCES),
-        encoding="utf-8",
-    )
+    if not keep_sources:
+        (folder / "sources.yaml").write_text(
+            "sources:\n" + "".join(_SOURCE.format(id=name, name=_NAMES[name]) for name in SOURCES),
+            encoding="utf-8",
+        )
     (folder / "quansheng.toml").write_text("", encoding="utf-8")
     return load_bundle(
         folder / "quansheng.toml",
@@ -88,20 +89,20 @@ class Case:
 class Town:
     """Plays the cases into a database, everything in the order of time."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, *, first: int = 0) -> None:
         self.db = db
         self._random = random.Random(47)
         self._agenda: list[tuple[datetime, int, Callable[[Session], None]]] = []
-        self._posts = 0
+        self._posts = first  # number of the last post
 
     def later(self, when: datetime, act: Callable[[Session], None]) -> None:
         """Do something at a time."""
         self._agenda.append((when, len(self._agenda), act))
 
     def play(self) -> None:
-        """Do everything, oldest first."""
-        for _, _, act in sorted(self._agenda, key=lambda entry: entry[:2]):
-            with self.db.transaction() as session:
+        """Do everything, oldest first, in one transaction (a thousand would take seconds)."""
+        with self.db.transaction() as session:
+            for _, _, act in sorted(self._agenda, key=lambda entry: entry[:2]):
                 act(session)
         self._agenda.clear()
 
@@ -141,6 +142,8 @@ class Town:
         self._posts += 1
         number = self._posts
         source = source or self._random.choice(SOURCES[:3])
+
+        when = when.astimezone(UTC)  # as posts come back from the database
 
         def act(session: Session) -> None:
             fetched = when + timedelta(minutes=10)
