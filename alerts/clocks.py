@@ -185,7 +185,7 @@ def _trace_workdays(days: Iterable[Day], writer: _Writer) -> list[str]:
             lines.append(writer.text("{span}：{name}，不计入").format(span=span, name=shown))
             continue
         first, number = number + 1, number + len(run)
-        note = f"（{writer.name(run[0])}）" if name else ""
+        note = writer.text("（{name}）").format(name=writer.name(run[0])) if name else ""
         which = str(first) if len(run) == 1 else f"{first}-{number}"
         lines.append(writer.text("{span}：第{which}个工作日{note}").format(span=span, which=which, note=note))
     return lines

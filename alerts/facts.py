@@ -73,7 +73,7 @@ def _responsible(bundle: Bundle, incident: IncidentView, say: Wording) -> str:
     suggestion = bundle.departments.suggest(incident.domain, incident.district)
     return say(
         "尚未交办；建议 {names}",
-        names="、".join([suggestion.department.name, *(d.name for d in suggestion.co)]),
+        names=say.join([suggestion.department.name, *(d.name for d in suggestion.co)]),
     )
 
 

@@ -84,7 +84,7 @@ def _setup(bundle: Bundle, say: Wording) -> list[Finding]:
         found.append(Finding("channels", "warning", text))
     invented = [person.name for person in bundle.roster.people if person.email.endswith(".invalid")]
     if invented:
-        text = say("值班表中有示例人员（{names}）：请改为真实值班人员。", names="、".join(invented))
+        text = say("值班表中有示例人员（{names}）：请改为真实值班人员。", names=say.join(invented))
         found.append(Finding("roster.people", "warning", text))
     return found or [Finding("channels", "ok", say("渠道已配置"))]
 

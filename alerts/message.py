@@ -103,7 +103,8 @@ def write(facts: Facts, occasion: Occasion, *, now: datetime, language: str, zon
     rows = _rows(facts, occasion, say)
     clocks = [_clock_line(clock, say, now) for clock in facts.clocks]
     short = _first_line(facts, say, now, _SHORT)
-    subject = f"【{say.level(facts.level)}·{occasion.headline}】{short}"
+    mark = f"{say.level(facts.level)}·{occasion.headline}"
+    subject = f"[{mark}] {short}" if say.english else f"【{mark}】{short}"
     return Message(
         subject=subject,
         text=_text(subject, occasion, rows, clocks, say),

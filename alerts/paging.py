@@ -101,7 +101,8 @@ def _occasion(
         ask=_ask(desk, incident, step),
         link=desk.link(incident, step, person.person_id),
         button=desk.say("确认收到"),
-        duty=person.reason,
+        # the roster's own line is Chinese
+        duty=desk.say.person(person.role, person.name) if desk.say.english else person.reason,
         urgent=True,
     )
 
@@ -146,7 +147,7 @@ def _headline(desk: Desk, step: int, cause: Cause) -> str:
 
 
 def _because(desk: Desk, cause: Cause, before: list[Asked]) -> str:
-    names = "、".join(f"{desk.say.role(person.role)}{person.name}" for person in before)
+    names = desk.say.join(desk.say.person(person.role, person.name) for person in before)
     minutes = desk.bundle.settings.alerts.ack_timeout_min
     if cause == "unanswered":
         return desk.say("{names}已收到，{minutes}分钟未确认", names=names, minutes=minutes)
@@ -161,7 +162,7 @@ def _ask(desk: Desk, incident: IncidentView, step: int) -> str:
     minutes = desk.bundle.settings.alerts.ack_timeout_min
     if step < len(route.ladder):
         following = ladder.asked_at(desk.bundle, route, step + 1, desk.now)
-        names = "、".join(f"{desk.say.role(person.role)}{person.name}" for person in following)
+        names = desk.say.join(desk.say.person(person.role, person.name) for person in following)
         return desk.say(
             "打开链接后按“确认收到”才算签收；{minutes}分钟内无人确认将提醒{names}。",
             minutes=minutes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -55,6 +56,10 @@ class Wording:
             return self("{h}小时{m}分", h=hours, m=minutes) if minutes else self("{h}小时", h=hours)
         return self("{m}分钟", m=minutes)
 
+    def join(self, names: Iterable[str]) -> str:
+        """甲、乙、丙."""
+        return (", " if self.english else "、").join(names)
+
     def level(self, level: str) -> str:
         """一般, 较大, 重大, 特别重大."""
         return self(LEVEL_ZH.get(level, level))
@@ -62,3 +67,7 @@ class Wording:
     def role(self, role: str) -> str:
         """主班, 副班, 带班领导; a person's id stays."""
         return self(ROLE_ZH[role]) if role in ROLE_ZH else role
+
+    def person(self, role: str, name: str) -> str:
+        """主班林东; a person whom the route names has no role."""
+        return self("{role}{name}", role=self.role(role), name=name) if role else name
