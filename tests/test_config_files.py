@@ -287,6 +287,8 @@ def test_a_json_source_is_read_in_full(tmp_path: Path) -> None:
         ("name: 某网", "name: 某网\n    domain_hint: schools", "sources.0.domain_hint = 'schools': expected one of schooling"),
         ("name: 某网", "name: 某网\n    max_rate: 100", "sources.0.max_rate = 100"),
         ("id: s\n", "id: S 1\n", "sources.0.id = 'S 1'"),
+        ("items: data.list", "time_format: epoch", "sources.0.time_format = 'epoch': expected iso, epoch_s"),
+        ("kind: json", "kind: column\n    link_pattern: '(['", "sources.0.link_pattern = '([': expected a regular expression"),
         ("name: 某网", "name: 某网\n    headers: {Cookie: a=b}", "no log-in walls are passed"),
         ("name: 某网", "name: 某网\n    headers: {User-Agent: Mozilla}", "the robot's own name is sent"),
         ("name: 某网", "name: 某网\n    headers: {X-Api-Key: abc}", "the header X-Api-Key holds a secret: write ${NAME}"),
@@ -327,6 +329,24 @@ def test_places_hold_twelve_districts_and_their_streets() -> None:
     assert places.district("青岛") is None
     assert all(street.code.startswith(district.code) for district, street in places.streets())
     assert places.districts[0].streets[0].short == "解放路"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("name: 市中区", "name: 历下区", "name stands here twice: 历下区"),
+        ('code: "370102002"', 'code: "370102001"', "code stands here twice: 370102001"),
+        ('code: "370102002"', "code: 370102002", "expected text; write it in quotes"),
+        ("within: [历城区]", "within: [历程区]", "area 济南南部山区 lies in unknown districts: 历程区"),
+        ("name: 市中区", "name: 市中", "districts.1.name = '市中'"),
+    ],
+)
+def test_a_wrong_places_file_says_where(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    shutil.copy(DEFAULTS / "places/jinan.yaml", tmp_path / "places.yaml")
+    change(tmp_path / "places.yaml", old, new)
+    with pytest.raises(ConfigError) as caught:
+        load_places(tmp_path / "places.yaml")
+    assert expected in "\n".join(caught.value.problems)
 
 
 def test_places_hold_no_residential_community() -> None:

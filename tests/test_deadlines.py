@@ -76,3 +76,8 @@ def test_what_looks_like_a_number_but_is_none_is_refused(text: str) -> None:
 def test_an_extension_to_less_than_the_deadline_is_refused() -> None:
     with pytest.raises(ValueError, match="longer"):
         parse_deadline("P15WD", total="P7WD")
+
+
+@pytest.mark.parametrize(("text", "zh"), [("PT5H", "5小时"), ("P5WD", "5个工作日"), ("P60D", "60日")])
+def test_an_amount_is_told_in_chinese(text: str, zh: str) -> None:
+    assert parse_amount(text).zh == zh

@@ -137,6 +137,12 @@ def test_an_id_that_left_the_file_is_shown_as_it_is(departments: Departments) ->
         ("co: [human-resources]", "co: [nobody]", "duties.0.co = 'nobody': no such department"),
         ("{id: human-resources,", "{id: education,", "departments: the id education stands here twice"),
         ("domain: schooling", "domain: scholing", "duties.0.domain = 'scholing': expected one of schooling"),
+        (
+            "name: 市教育局,",
+            "name: 市教育局, superior: nobody,",
+            "departments.1.superior = 'nobody': no such department",
+        ),
+        ("{domain: labour,", "{domain: transport,", "duties: the domain transport stands here twice"),
         ("supervision: city-office", "supervision: nobody", "supervision = 'nobody': no such department"),
         ("kind: district, districts: [历下区]", "kind: district", "a district government needs `districts`"),
         ("name: 市教育局", "nmae: 市教育局", "departments.1.nmae: unknown key; did you mean `name`?"),

@@ -173,3 +173,10 @@ def test_a_line_is_found_in_plain_sections() -> None:
     assert toml_line(text, ("b",)) == 2
     assert toml_line(text, ("b", "c")) == 3
     assert toml_line(text, ("b", "x")) is None
+
+
+def test_a_list_in_dotenv_is_json_too(tmp_path: Path) -> None:
+    path = write(tmp_path, "", "QUANSHENG_REPORTS__RECIPIENTS=a@example.invalid\n")
+    (told,) = problems(path)
+    assert told.startswith(str(tmp_path / ".env"))
+    assert "a list is written as JSON" in told
