@@ -1,6 +1,7 @@
-"""Why an incident was raised, in words: the arithmetic that its detection event recorded.
+"""Why an incident was raised, in words for a leader: the arithmetic that its detection event recorded.
 
-Only what the event holds is said; a key that is missing leaves its part out.
+Only what the event holds is said, without the probabilities (the console shows those). An event of another shape
+falls back to the sentence that it recorded itself.
 """
 
 from __future__ import annotations
@@ -12,36 +13,42 @@ from config.i18n import translator
 
 
 def detection_reason(why: Mapping[str, Any], language: str) -> str:
-    """The recorded arithmetic as one phrase; empty when the event recorded none."""
+    """The recorded arithmetic as one phrase without a full stop; empty when the event recorded none."""
+    english = language.startswith("en")
+    parts = _burst(why, language) or _fast(why, language)
+    if parts:
+        return (", " if english else "，").join(parts)
+    return str(why.get("sentence_en" if english else "sentence_zh") or "").rstrip("。.")
+
+
+def _burst(why: Mapping[str, Any], language: str) -> list[str]:
+    """Authors and posts in the window against what is usual."""
     _ = translator("reports", language)
-    hours, posts = _first(why, "hours", "window_h"), _first(why, "observed", "posts")
-    voices, share = _first(why, "voices", "authors"), _first(why, "negative_share", "negative")
-    parts = []
-    if hours is not None and posts is not None:
-        parts.append(_("{hours}小时内{posts}条").format(hours=_plain(hours), posts=_plain(posts)))
-    if voices is not None:
-        parts.append(_("来自{n}人").format(n=_plain(voices)))
-    if why.get("expected") is not None:
-        parts.append(_("预期{n}条").format(n=_plain(why["expected"])))
-    # a count of negative posts and their share are told apart by size: a share is never above 1
-    if share is not None and 0 <= float(share) <= 1:
-        parts.append(_("负面{share}").format(share=f"{100 * float(share):.0f}%"))
-    if why.get("sources"):
-        parts.append(_("{n}个信源").format(n=_size(why["sources"])))
-    if why.get("words"):
-        parts.append(_("涉及{words}").format(words="、".join(str(word) for word in why["words"][:4])))
-    return ("，" if not language.startswith("en") else ", ").join(parts)
+    hours, posts, voices = (_count(why.get(name)) for name in ("window_h", "posts", "voices"))
+    if hours is None or posts is None or voices is None:
+        return []
+    span = _("{n}小时").format(n=hours) if hours < 48 else _("{n}天").format(n=hours // 24)
+    parts = [_("{span}内{voices}人发帖{posts}条").format(span=span, voices=voices, posts=posts)]
+    expected, negative, sources = why.get("expected"), _count(why.get("negative")), _count(why.get("sources"))
+    if isinstance(expected, int | float):
+        parts.append(_("平常应有{n}人").format(n=f"{expected:.1f}".removesuffix(".0")))
+    if negative is not None and 0 <= negative <= posts:
+        parts.append(_("其中负面{n}条").format(n=negative))
+    if sources is not None:
+        parts.append(_("{n}个信源").format(n=sources))
+    return parts
 
 
-def _first(why: Mapping[str, Any], *names: str) -> float | None:
-    """The first of these keys that holds a number."""
-    found = (why.get(name) for name in names)
-    return next((value for value in found if isinstance(value, int | float)), None)
+def _fast(why: Mapping[str, Any], language: str) -> list[str]:
+    """The words of harm that one post held."""
+    words = why.get("words")
+    if not isinstance(words, list | tuple) or not words:
+        return []
+    named = [str(entry.get("word", "")) if isinstance(entry, Mapping) else str(entry) for entry in words]
+    listed = "、".join(f"“{word}”" for word in dict.fromkeys(named) if word)
+    _ = translator("reports", language)
+    return [_("一条帖文说到{words}").format(words=listed)] if listed else []
 
 
-def _plain(value: float) -> str:
-    return f"{float(value):.1f}".rstrip("0").rstrip(".")
-
-
-def _size(value: Any) -> int:
-    return len(value) if isinstance(value, list | tuple | dict) else int(value)
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

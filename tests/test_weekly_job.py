@@ -313,15 +313,20 @@ def test_both_languages_fill_the_same_places() -> None:
 
 def test_the_reason_says_only_what_the_event_holds() -> None:
     assert detection_reason({}, "zh_CN") == ""
-    full = {
-        "hours": 2,
+    burst = {
+        "window_h": 2,
         "posts": 32,
-        "authors": 29,
+        "voices": 29,
         "expected": 3.1,
-        "negative_share": 0.87,
-        "sources": ["a", "b"],
+        "negative": 28,
+        "sources": 4,
+        "p": 1e-9,
     }
-    assert detection_reason(full, "zh_CN") == "2小时内32条，来自29人，预期3.1条，负面87%，2个信源"
-    assert detection_reason({"expected": 3}, "zh_CN") == "预期3条"
-    # a count where a share was meant is left out, not shown as 2700 %
-    assert detection_reason({"negative": 27}, "zh_CN") == ""
+    assert detection_reason(burst, "zh_CN") == "2小时内29人发帖32条，平常应有3.1人，其中负面28条，4个信源"
+    assert detection_reason(burst, "en").startswith("32 posts from 29 authors in 2 h, usually 3.1 authors")
+    assert detection_reason({"window_h": 72, "posts": 9, "voices": 8}, "zh_CN") == "3天内8人发帖9条"
+    fast = {"words": [{"word": "呕吐", "clause": "孩子呕吐"}, {"word": "呕吐"}, {"word": "就医"}]}
+    assert detection_reason(fast, "zh_CN") == "一条帖文说到“呕吐”、“就医”"
+    assert detection_reason({"sentence_zh": "另一种通道。", "x": 1}, "zh_CN") == "另一种通道"
+    # more negative posts than posts: not said
+    assert "负面" not in detection_reason(burst | {"negative": 99}, "zh_CN")

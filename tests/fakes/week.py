@@ -41,7 +41,7 @@ WEEK = "2026-W47"
 #: the Monday morning after the week
 MONDAY = datetime(2026, 11, 23, 8, 7, tzinfo=ZONE)
 SOURCES = ("forum", "board", "news", "quiet")
-_SOURCE = """  - {{id: {id}, name: "{name}", kind: rss, url: "https://{id}.example.invalid/feed/", enabled: true, tier: A,
+_SOURCE = """  - {{id: {id}, name: "{name}", kind: rss, url: "https://{id}.jinan-demo.test/feed/", enabled: true, tier: A,
      every_min: 30, legal_basis: 已公开信息, impact_note: 每30分钟1次请求, owner_unit: 市政府办公厅}}
 """
 _NAMES = {"forum": "民生论坛", "board": "网民留言板", "news": "本地新闻评论", "quiet": "社区公告栏"}
@@ -238,6 +238,21 @@ def _judgement(post_id: int, domain: str, tone: str, districts: tuple[str, ...],
     )  # fmt: skip
 
 
+def _burst(
+    window_h: int, posts: int, voices: int, expected: float, negative: int, sources: int
+) -> dict[str, object]:
+    """As the burst track writes its arithmetic."""
+    return {
+        "track": "burst", "window_h": window_h, "posts": posts, "voices": voices, "expected": expected,
+        "negative": negative, "sources": sources, "p": 1e-6, "limit": 1e-4,
+    }  # fmt: skip
+
+
+def _fast(*words: str) -> dict[str, object]:
+    """As the fast track writes its words."""
+    return {"track": "fast", "words": [{"word": word, "category": "harm", "clause": word} for word in words]}
+
+
 def _answer(when: datetime) -> Respond:
     return Respond(url="https://gov.example.invalid/answer", summary="通报", published_at=when)
 
@@ -252,7 +267,7 @@ def two_weeks(db: Database) -> dict[str, Case]:
     cases = {
         "closed": Case(
             "槐荫区某小区供热管道漏水停暖", "housing", "槐荫区", {9: 9, 10: 12, 17: 2}, at(9, "10:30"), "burst",
-            {"hours": 6, "posts": 9, "voices": 9, "expected": 0.8, "negative_share": 0.89, "sources": 2},
+            _burst(6, 9, 9, 0.8, 8, 2),
             paged=at(9, "10:31"),
             acts=[
                 (at(9, "10:40"), Acknowledge(1)), (at(9, "11:05"), Confirm()),
@@ -264,7 +279,7 @@ def two_weeks(db: Database) -> dict[str, Case]:
         "growing": Case(
             "历下区某外卖平台多家门店用过期食材", "food_safety", "历下区", {13: 6, 14: 5, 16: 11, 17: 19, 18: 8, 19: 4},
             at(13, "15:10"), "burst",
-            {"hours": 3, "posts": 6, "voices": 6, "expected": 0.5, "negative_share": 1.0, "sources": 3},
+            _burst(3, 6, 6, 0.5, 6, 3),
             level="serious", paged=at(13, "15:11"),
             acts=[
                 (at(13, "15:32"), Acknowledge(1)), (at(13, "16:10"), Confirm()),
@@ -274,7 +289,7 @@ def two_weeks(db: Database) -> dict[str, Case]:
         ),
         "waiting": Case(
             "天桥区某老旧小区加装电梯停工纠纷", "housing", "天桥区", {11: 7, 12: 3}, at(11, "20:00"), "burst",
-            {"hours": 12, "posts": 7, "voices": 6, "expected": 0.9},
+            _burst(12, 7, 6, 0.9, 7, 1),
             paged=at(11, "20:02"),
             acts=[
                 (at(11, "20:30"), Acknowledge(1)), (at(12, "08:50"), Confirm()),
@@ -284,7 +299,7 @@ def two_weeks(db: Database) -> dict[str, Case]:
         ),
         "reopened": Case(
             "章丘区某中学食堂换供应商后学生腹泻", "schooling", "章丘区", {9: 5, 18: 6}, at(9, "12:20"), "fast",
-            {"words": ["腹泻", "呕吐"], "posts": 1},
+            _fast("腹泻", "呕吐"),
             level="serious", paged=at(9, "12:20"),
             acts=[
                 (at(9, "12:24"), Acknowledge(1)), (at(9, "12:40"), Confirm()), (at(9, "12:50"), Assign("education")),
@@ -295,7 +310,7 @@ def two_weeks(db: Database) -> dict[str, Case]:
         ),
         "fast": Case(
             "历城区某小学午餐后多名学生呕吐就医", "food_safety", "历城区", {18: 14, 19: 21, 20: 5}, at(18, "07:42"), "fast",
-            {"words": ["呕吐", "就医"], "posts": 1, "sources": 1},
+            _fast("呕吐", "就医"),
             level="major", paged=at(18, "07:43"), rules=(("R01", 5), ("R02", 24)),
             acts=[
                 (at(18, "07:46"), Acknowledge(1)), (at(18, "07:58"), Confirm()),
@@ -305,19 +320,19 @@ def two_weeks(db: Database) -> dict[str, Case]:
         ),
         "fresh": Case(
             "市中区某楼盘延期交房业主集中反映", "housing", "市中区", {20: 8, 21: 16, 22: 9}, at(21, "11:15"), "burst",
-            {"hours": 2, "posts": 12, "voices": 11, "expected": 1.1, "negative_share": 0.92, "sources": 3},
+            _burst(2, 12, 11, 1.1, 11, 3),
             paged=at(21, "11:16"),
             acts=[(at(21, "11:28"), Acknowledge(1)), (at(21, "13:00"), Confirm()),
                   (at(21, "14:10"), Assign("housing-construction"))],
         ),
         "merged": Case(
             "市中区业主维权要求开发商退房", "housing", "市中区", {21: 4, 22: 2}, at(21, "16:00"), "burst",
-            {"hours": 4, "posts": 4, "voices": 4, "expected": 0.7},
+            _burst(4, 4, 4, 0.7, 4, 2),
             paged=at(21, "16:01"), acts=[(at(21, "16:20"), Acknowledge(1)), (at(21, "16:40"), Merge(0))],
         ),
         "false": Case(
             "济南路某幼儿园疑似中毒（外省）", "schooling", "历下区", {19: 3}, at(19, "21:05"), "fast",
-            {"words": ["中毒"], "posts": 1},
+            _fast("中毒"),
             paged=at(19, "21:06"),
             acts=[(at(19, "21:25"), Acknowledge(1)), (at(19, "21:40"), FalseAlarm("wrong_place", "外省同名道路"))],
         ),
