@@ -10,11 +10,13 @@ gives the same answers as the one that was lost.
 
 from __future__ import annotations
 
+import heapq
 import json
 import math
 import zlib
-from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -34,6 +36,8 @@ MEMBERS_KEPT = 6
 POSTING = 300  # newest incidents remembered per term
 QUERY_TERMS = 10
 CANDIDATES = 16
+KEYS_KEPT = 60  # of one incident in the index
+NAME_VOTE = 0.4
 AUTHORS_KEPT = 16
 
 Vector = dict[str, float]
@@ -49,7 +53,7 @@ class ClusterItem:
     published_at: datetime
     places: tuple[Place, ...] = ()
     author: str | None = None
-    domain: str = "none"
+    districts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Assignment:
 
 
 @dataclass(frozen=True)
-class _Reading:
+class Read:
     """A post reduced to what is compared."""
 
     vector: Vector
@@ -91,21 +95,21 @@ class Sketch:
     first_at: float
     last_at: float
     posts: int = 1
+    #: keys under which the index knows it
+    keys: dict[str, None] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON value that `from_json` turns back into an equal sketch."""
         return {
-            "t": {term: round(weight, 5) for term, weight in self.terms.items()},
-            "m": [
-                [{t: round(w, 5) for t, w in v.items()}, sorted(title), round(mass, 4)]
-                for v, title, mass in self.members
-            ],
+            "t": dict(self.terms),
+            "m": [[dict(vector), sorted(title), mass] for vector, title, mass in self.members],
             "n": dict(self.names),
             "a": dict(self.areas),
             "u": list(self.authors),
-            "f": round(self.first_at, 5),
-            "l": round(self.last_at, 5),
+            "f": self.first_at,
+            "l": self.last_at,
             "p": self.posts,
+            "k": list(self.keys),
         }
 
     @classmethod
@@ -122,6 +126,7 @@ class Sketch:
             first_at=float(data["f"]),
             last_at=float(data["l"]),
             posts=int(data["p"]),
+            keys=dict.fromkeys(data["k"]),
         )
 
 
@@ -155,10 +160,11 @@ def _digest(author: str | None) -> int:
 def _unit(counts: Mapping[str, float], keep: int) -> Vector:
     top = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:keep]
     norm = math.sqrt(sum(w * w for _, w in top))
-    return {t: w / norm for t, w in top} if norm > 0 else {}
+    # rounded as stored, so that a sketch read back is the sketch that was written
+    return {t: round(w / norm, 5) for t, w in top} if norm > 0 else {}
 
 
-def read_item(item: ClusterItem) -> _Reading:
+def read_item(item: ClusterItem) -> Read:
     """Words with their weights, and places by role."""
     title, body = item.title, item.text
     if not title:
@@ -175,15 +181,16 @@ def read_item(item: ClusterItem) -> _Reading:
     # roads and the like that everybody names are weaker identities: left out when better ones are there
     names = [p.norm for p in item.places if p.kind in IDENTIFYING]
     known = frozenset(title_words)
-    return _Reading(
+    return Read(
         vector=_unit(weighted, TERMS_KEPT),
         title=known,
-        title_mass=sum(rarity(w) for w in known),
+        title_mass=round(sum(rarity(w) for w in sorted(known)), 4),
         names=tuple(dict.fromkeys(names))[:8],
         title_names=tuple(n for n in dict.fromkeys(names) if n in title.replace("·", "").upper())[:4],
-        areas=frozenset(p.norm for p in item.places if p.kind == "district" and len(p.norm) > 2),
+        areas=frozenset(item.districts)
+        or frozenset(p.norm for p in item.places if p.kind == "district" and len(p.norm) > 2),
         author=_digest(item.author),
-        at=item.published_at.timestamp() / 86400.0,
+        at=round(item.published_at.timestamp() / 86400.0, 5),
     )
 
 
@@ -197,7 +204,7 @@ def _share(names: Sequence[str], others: Iterable[str]) -> bool:
     return any(same_name(a, b) for b in others for a in names)
 
 
-def compare(post: _Reading, sketch: Sketch) -> dict[str, float]:
+def compare(post: Read, sketch: Sketch) -> dict[str, float]:
     """Features of one comparison, each about 0..1."""
     centre = _cosine(post.vector, sketch.terms)
     best, overlap = 0.0, 0.0
@@ -230,19 +237,39 @@ def compare(post: _Reading, sketch: Sketch) -> dict[str, float]:
     }
 
 
+@dataclass(frozen=True)
+class Match:
+    """The best incident for a post, not yet joined. `incident` is None when the post opens a new one."""
+
+    reading: Read
+    incident: int | None
+    score: float
+    near_copy_of: str | None
+    reasons: Mapping[str, float]
+
+
 class Clusterer:
     """The live incidents and the index over them. Not for two threads at once."""
 
-    def __init__(self, model: ClusterModel | None = None, next_id: Callable[[], int] | None = None) -> None:
+    def __init__(self, model: ClusterModel | None = None, copies: CopyFinder | None = None) -> None:
         self.model = model or ClusterModel.load()
-        self.sketches: OrderedDict[int, Sketch] = OrderedDict()
-        self._postings: dict[str, deque[int]] = {}
+        self.copies = copies or CopyFinder()
+        self.sketches: dict[int, Sketch] = {}
+        self._postings: dict[str, list[int]] = {}
         self._last_number = 0
-        self._next_id = next_id
-        self.copies = CopyFinder()
 
     def assign(self, item: ClusterItem) -> Assignment:
-        """Put one post into the best incident, or open one."""
+        """Put one post into the best incident, or open one with the next free number."""
+        match = self.match(item)
+        if match.incident is None:
+            number = self._last_number + 1
+            self.open(match.reading, number)
+            return Assignment(item.id, number, 1.0, True, match.near_copy_of, match.reasons)
+        self.add(match.incident, match.reading)
+        return Assignment(item.id, match.incident, match.score, False, match.near_copy_of, match.reasons)
+
+    def match(self, item: ClusterItem) -> Match:
+        """Find the incident of one post. Only the memory of near-copies changes."""
         reading = read_item(item)
         copy = self.copies.find(item.id, item.title, item.text)
         best: tuple[float, int, dict[str, float]] | None = None
@@ -251,54 +278,55 @@ class Clusterer:
             score = self.model.score(features)
             if best is None or (score, -incident) > (best[0], -best[1]):
                 best = (score, incident, features)
-        if best is not None and best[0] >= self.model.threshold:
-            score, incident, features = best
-            self.add(incident, reading)
-            return Assignment(
-                item.id,
-                incident,
-                round(score, 4),
-                False,
-                copy,
-                {k: round(v, 3) for k, v in features.items() if v},
-            )
-        incident = self.open(reading)
-        near = {"nearest": float(best[1]), "score": round(best[0], 4)} if best is not None else {}
-        return Assignment(item.id, incident, 1.0, True, copy, near)
+        if best is None:
+            return Match(reading, None, 0.0, copy, {})
+        score, incident, features = best
+        reasons = {name: round(value, 3) for name, value in features.items() if value}
+        if score < self.model.threshold:
+            return Match(reading, None, round(score, 4), copy, {"nearest": float(incident), **reasons})
+        return Match(reading, incident, round(score, 4), copy, reasons)
 
-    def open(self, reading: _Reading, number: int | None = None) -> int:
-        """A new incident of one post; its number is given or the next free one."""
-        incident = number if number is not None else self._last_number + 1
-        vector = _unit(reading.vector, MEMBER_TERMS)
+    def open(self, reading: Read, number: int) -> Sketch:
+        """A new incident of one post under a number not used before."""
         sketch = Sketch(
             terms=dict(reading.vector),
-            members=deque([(vector, reading.title, reading.title_mass)], MEMBERS_KEPT),
+            members=deque(
+                [(_unit(reading.vector, MEMBER_TERMS), reading.title, reading.title_mass)], MEMBERS_KEPT
+            ),
             names=Counter(reading.names),
             areas=Counter(reading.areas),
             authors=deque([reading.author] if reading.author >= 0 else [], AUTHORS_KEPT),
             first_at=reading.at,
             last_at=reading.at,
         )
-        self.restore(incident, sketch)
-        return incident
+        self.restore(number, sketch)
+        return sketch
 
     def restore(self, incident: int, sketch: Sketch) -> None:
-        """Take an incident into the index; call in order of incident number."""
+        """Take an incident into the index."""
         self.sketches[incident] = sketch
         self._last_number = max(self._last_number, incident)
+        for key in sketch.keys:
+            self._post(key, incident)
         self._index(incident, sketch)
 
-    def forget(self, incident: int) -> None:
-        """Drop an incident that has ended; its postings fade by themselves."""
-        self.sketches.pop(incident, None)
+    def forget_before(self, day: float) -> list[int]:
+        """Drop the incidents whose last post is older than `day` (days since the epoch); returns them."""
+        old = [incident for incident, sketch in self.sketches.items() if sketch.last_at < day]
+        for incident in old:
+            for key in self.sketches.pop(incident).keys:
+                posting = self._postings.get(key)
+                if posting is not None and incident in posting:
+                    posting.remove(incident)
+                    if not posting:
+                        del self._postings[key]
+        return old
 
-    def add(self, incident: int, reading: _Reading) -> None:
+    def add(self, incident: int, reading: Read) -> Sketch:
         """Let a post shape its incident."""
         sketch = self.sketches[incident]
         n = sketch.posts
-        blend = dict.fromkeys(sketch.terms, 0.0)
-        for term, weight in sketch.terms.items():
-            blend[term] = weight * min(n, 30)
+        blend = {term: weight * min(n, 30) for term, weight in sketch.terms.items()}
         for term, weight in reading.vector.items():
             blend[term] = blend.get(term, 0.0) + weight
         sketch.terms = _unit(blend, TERMS_KEPT)
@@ -313,24 +341,38 @@ class Clusterer:
         sketch.last_at = max(sketch.last_at, reading.at)
         sketch.posts = n + 1
         self._index(incident, sketch)
-
-    def _keys(self, terms: Vector, names: Iterable[str]) -> list[str]:
-        top = sorted(terms, key=lambda t: (-terms[t], t))[:QUERY_TERMS]
-        return [*top, *(f"@{name[-3:]}" for name in names)]
+        return sketch
 
     def _index(self, incident: int, sketch: Sketch) -> None:
-        for key in self._keys(sketch.terms, sketch.names):
-            posting = self._postings.get(key)
-            if posting is None:
-                posting = self._postings[key] = deque(maxlen=POSTING)
-            if not posting or (posting[-1] != incident and incident not in posting):
-                posting.append(incident)
+        for key in _keys(sketch.terms, sketch.names):
+            if key not in sketch.keys and len(sketch.keys) < KEYS_KEPT:
+                sketch.keys[key] = None
+                self._post(key, incident)
 
-    def _candidates(self, reading: _Reading) -> list[int]:
+    def _post(self, key: str, incident: int) -> None:
+        # sorted by number and cut at the low end: the content does not depend on the order of arrival
+        posting = self._postings.setdefault(key, [])
+        if not posting or posting[-1] < incident:
+            posting.append(incident)
+        else:
+            at = bisect_left(posting, incident)
+            if posting[at] == incident:
+                return
+            posting.insert(at, incident)
+        if len(posting) > POSTING:
+            del posting[0]
+
+    def _candidates(self, reading: Read) -> list[int]:
         votes: dict[int, float] = {}
-        for key in self._keys(reading.vector, reading.names):
-            weight = 0.4 if key[0] == "@" else reading.vector[key]
+        for key in _keys(reading.vector, reading.names):
+            weight = NAME_VOTE if key[0] == "@" else reading.vector[key]
             for incident in self._postings.get(key, ()):
                 votes[incident] = votes.get(incident, 0.0) + weight
-        ranked = sorted(votes.items(), key=lambda pair: (-pair[1], pair[0]))
-        return [incident for incident, _ in ranked if incident in self.sketches][:CANDIDATES]
+        ranked = heapq.nsmallest(CANDIDATES, votes.items(), key=lambda pair: (-pair[1], pair[0]))
+        return [incident for incident, _ in ranked]
+
+
+def _keys(terms: Vector, names: Iterable[str]) -> list[str]:
+    """What an incident is found by: its heaviest words, and the tails of its places' names."""
+    top = heapq.nsmallest(QUERY_TERMS, terms.items(), key=lambda pair: (-pair[1], pair[0]))
+    return [*(term for term, _ in top), *dict.fromkeys(f"@{name[-3:]}" for name in names)]

@@ -17,8 +17,3 @@ F = TypeVar("F", bound=Callable[..., Any])
 def compiled(function: F) -> F:
     """Compile `function` without the interpreter; it may only use numbers, arrays and tuples."""
     return cast(F, numba.njit(cache=True, nogil=True)(function))
-
-
-def inlined(function: F) -> F:
-    """Like `compiled`, for small helpers called in inner loops."""
-    return cast(F, numba.njit(cache=True, nogil=True, inline="always")(function))

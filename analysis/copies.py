@@ -51,7 +51,8 @@ def _packed_jaccard(a: array[int], b: array[int]) -> float:
 class CopyFinder:
     """Finds the earliest remembered post that a new one repeats."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: int = KEPT) -> None:
+        self._kept = kept
         self._exact: dict[bytes, str] = {}
         self._recent: OrderedDict[int, tuple[str, array[int], bytes, RMinHash]] = OrderedDict()
         self._lsh = RMinHashLSH(threshold=THRESHOLD, num_perm=_PERMUTATIONS, num_bands=_BANDS)
@@ -83,7 +84,7 @@ class CopyFinder:
         self._exact[exact] = key
         self._recent[self._number] = (key, grams, exact, sketch)
         self._lsh.insert(self._number, sketch)
-        if len(self._recent) > KEPT:
+        if len(self._recent) > self._kept:
             number, (_, _, old, _) = self._recent.popitem(last=False)
             self._lsh.remove(number)
             self._exact.pop(old, None)

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.compiled import compiled, inlined
+from analysis.compiled import compiled
 from analysis.snowpack import FIRST, LAST, PACK
 
 Ints = NDArray[Any]
 
 
-@inlined
+@compiled
 def is_space(c: int) -> bool:
     """What Python's str.split() splits at."""
     if c < 128:
@@ -35,13 +35,13 @@ def is_space(c: int) -> bool:
     )  # fmt: skip
 
 
-@inlined
+@compiled
 def is_han(c: int) -> bool:
     """SnowNLP's idea of a Chinese character."""
     return 0x4E00 <= c <= 0x9FA5
 
 
-@inlined
+@compiled
 def _find(values: Ints, lo: int, hi: int, wanted: int) -> int:
     """Position of `wanted` in the sorted slice, or -1."""
     while hi - lo > 8:
@@ -177,7 +177,7 @@ def split_words(text: Ints, seg: Any, ends: Ints, starts: Ints) -> int:
     return count
 
 
-@inlined
+@compiled
 def hash_slice(text: Ints, lo: int, hi: int) -> np.uint64:
     """FNV-1a over code points."""
     h = np.uint64(0xCBF29CE484222325)
@@ -197,7 +197,7 @@ def _build_slots(chars: Ints, offsets: Ints, mask: int) -> Ints:
     return slots
 
 
-@inlined
+@compiled
 def _word_number(text: Ints, lo: int, hi: int, chars: Ints, offsets: Ints, slots: Ints) -> Any:
     mask = len(slots) - 1
     at = np.int64(hash_slice(text, lo, hi) & np.uint64(mask))
@@ -233,7 +233,7 @@ def bayes(text: Ints, starts: Ints, ends: Ints, count: int, lex: Any) -> tuple[f
     return neg, pos
 
 
-@inlined
+@compiled
 def value_of(neg: float, pos: float) -> float:
     """SnowNLP's sentiment value (0 negative .. 1 positive) from the two log probabilities."""
     p_neg = 0.0 if pos - neg > 709.78 else 1.0 / (1.0 + math.exp(pos - neg))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.compiled import compiled, inlined
+from analysis.compiled import compiled
 from analysis.fastsnow import Snow, bayes, codepoints, split_words
 
 FEATURES_VERSION = 1
@@ -63,13 +63,13 @@ def prepare(title: str, text: str) -> Prepared:
     return Prepared(raw, title_n, body)
 
 
-@inlined
+@compiled
 def mix(h: np.uint64) -> np.int64:
     h = (h ^ (h >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
     return np.int64(h >> np.uint64(64 - 18))
 
 
-@inlined
+@compiled
 def slice_hash(points: Any, lo: int, hi: int, salt: int) -> np.uint64:
     h = np.uint64(0xCBF29CE484222325) ^ np.uint64(salt)
     for i in range(lo, hi):
@@ -80,7 +80,7 @@ def slice_hash(points: Any, lo: int, hi: int, salt: int) -> np.uint64:
     return h
 
 
-@inlined
+@compiled
 def _count(bucket: Any, place: Any, buckets: Any, counts: Any, used: int) -> int:
     at = place[bucket]
     if at < used and buckets[at] == bucket:
@@ -96,7 +96,7 @@ def _count(bucket: Any, place: Any, buckets: Any, counts: Any, used: int) -> int
 
 @compiled
 def hashed(
-    body: Any, title: Any, starts: Any, ends: Any, words: int, place: Any, buckets: Any, counts: Any
+    body: Any, title: Any, raw: Any, starts: Any, ends: Any, words: int, place: Any, buckets: Any, counts: Any
 ) -> int:
     """Fill `buckets` and `counts` with the distinct features; returns how many. `place` is scratch (BUCKETS long)."""
     used = 0
@@ -111,7 +111,7 @@ def hashed(
                 used = _count(mix(slice_hash(title, i, i + size, 16 + size)), place, buckets, counts, used)
     before = np.uint64(0)
     for k in range(words):
-        here = slice_hash(body, starts[k], ends[k], 64)
+        here = slice_hash(raw, starts[k], ends[k], 64)
         used = _count(mix(here), place, buckets, counts, used)
         if k > 0:
             pair = (before * np.uint64(31)) ^ here ^ np.uint64(128)
@@ -149,22 +149,16 @@ class Featuriser:
         self._starts = np.zeros(room, np.int64)
         self._ends = np.zeros(room, np.int64)
 
-    def extract(self, post: Prepared) -> int:
-        """Fill buckets and counts with the features of one post; returns how many."""
-        body, title = codepoints(post.body), codepoints(post.title)
-        words = split_words(body, self.snow.seg, self._ends, self._starts)
+    def extract(self, post: Prepared) -> tuple[int, float, float]:
+        """Fill buckets and counts; returns how many, and SnowNLP's two log probabilities of the text as written."""
+        body, title, raw = codepoints(post.body), codepoints(post.title), codepoints(post.raw)
+        starts, ends = self._starts, self._ends
+        words = split_words(raw, self.snow.seg, ends, starts)
+        neg, pos = bayes(raw, starts, ends, words, self.snow.lex)
         self.body, self.words = body, words
-        return int(
-            hashed(body, title, self._starts, self._ends, words, self.place, self.buckets, self.counts)
-        )
+        used = hashed(body, title, raw, starts, ends, words, self.place, self.buckets, self.counts)
+        return int(used), float(neg), float(pos)
 
     def spans(self) -> list[tuple[int, int]]:
-        """Words of the body extracted last, as slices."""
+        """Words of the raw text extracted last, as slices."""
         return [(int(self._starts[k]), int(self._ends[k])) for k in range(self.words)]
-
-    def snow_logs(self, post: Prepared) -> tuple[float, float]:
-        """SnowNLP's two log probabilities of the text as written."""
-        raw = codepoints(post.raw)
-        words = split_words(raw, self.snow.seg, self._ends, self._starts)
-        neg, pos = bayes(raw, self._starts, self._ends, words, self.snow.lex)
-        return float(neg), float(pos)

@@ -58,7 +58,7 @@ class JudgeOutput:
     signal_score: float
     risk: int
     risk_score: float
-    grave_score: float  # probability of risk 2 or 3
+    grave_score: float  # probability of risk 3
     abstain: bool
     districts: tuple[str, ...]
     places: tuple[Place, ...]
@@ -99,6 +99,8 @@ class Thresholds:
     offsets: Mapping[str, Mapping[str, float]]
     min_signal: float
     min_grave: float
+    min_grave_head: float
+    cluster_signal: float
 
     @classmethod
     @lru_cache(maxsize=1)
@@ -111,6 +113,8 @@ class Thresholds:
             offsets={task: {k: float(v) for k, v in data[task]["offsets"].items()} for task in TASKS},
             min_signal=float(data["fast"]["min_signal"]),
             min_grave=float(data["fast"]["min_grave"]),
+            min_grave_head=float(data["fast"]["min_grave_head"]),
+            cluster_signal=float(data["cluster"]["min_signal"]),
         )
 
 
@@ -180,7 +184,7 @@ class Judge:
 
         domain, tone, risk = chosen["domain"][0], chosen["tone"][0], int(chosen["risk"][0])
         signal = chosen["signal"][0] == "y"
-        grave = p("risk", "2") + p("risk", "3")
+        grave = p("risk", "3")
         best = {task: float(chosen[task][1].max()) for task in TASKS}
         unsure = [
             task
@@ -188,13 +192,13 @@ class Judge:
             if best[task] < self.thresholds.unsure[task] and (signal or task == "signal")
         ]
         empty = not reading.post.body.strip()
-        fired = reading.risk.categories & self.reader.words.fast
-        sure = bool(reading.risk.categories & {"death", "poisoning"})
+        alarming = [hit for hit in reading.risk.fired if hit.category in self.reader.words.fast]
+        limits = self.thresholds
         fast = (
-            bool(fired)
+            bool(alarming)
             and reading.risk.where != "elsewhere"
-            and p("signal", "y") >= self.thresholds.min_signal
-            and (sure or grave >= self.thresholds.min_grave)
+            and p("signal", "y") >= limits.min_signal
+            and grave >= (limits.min_grave_head if any(hit.head for hit in alarming) else limits.min_grave)
         )
         reasons: dict[str, Any] = {key: value for key, value in words.items() if value}
         if reading.risk.hits:
@@ -242,8 +246,8 @@ class Judge:
             key=lambda c: float(margins[c]),
         )
         wanted = {"tone": columns.index("tone:neg"), "signal": columns.index("signal"), "domain": domain}
-        spans = features.spans()
         body = reading.post.body
+        spans = _body_words(reading.post.raw, features.spans(), body)
         found: dict[str, list[str]] = {}
         for name, column in wanted.items():
             shares = np.zeros(len(body))
@@ -259,9 +263,23 @@ class Judge:
             total = np.concatenate([[0.0], np.cumsum(shares)])
             best: dict[str, float] = {}
             for start, end in spans:
-                if end - start > 1:
-                    word = body[start:end]
-                    best[word] = best.get(word, 0.0) + float(total[end] - total[start])
+                word = body[start:end]
+                best[word] = best.get(word, 0.0) + float(total[end] - total[start])
             ranked = sorted(best.items(), key=lambda pair: (-pair[1], pair[0]))[:EXPLAINED_WORDS]
             found[name] = [word for word, share in ranked if share > 0]
         return found
+
+
+def _body_words(raw: str, spans: list[tuple[int, int]], body: str) -> list[tuple[int, int]]:
+    """Where SnowNLP's words of the raw text stand in the normalised body; words of one character are left out."""
+    found = []
+    at = 0
+    for start, end in spans:
+        if end - start < 2:
+            continue
+        word = raw[start:end].lower()
+        here = body.find(word, at)
+        if here >= 0:
+            found.append((here, here + len(word)))
+            at = here + len(word)
+    return found

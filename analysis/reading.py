@@ -56,8 +56,7 @@ class Reader:
     def read(self, title: str, text: str, published_at: datetime | None = None, place: str = "") -> Reading:
         """Read one post; its features are in `featuriser.buckets` and `.counts` up to `used`."""
         post = prepare(title, text)
-        neg, pos = self.featuriser.snow_logs(post)
-        used = self.featuriser.extract(post)
+        used, neg, pos = self.featuriser.extract(post)
         where = f"{place}\n{post.raw}" if place else post.raw
         places, districts = find_places(where, self.gazetteer)
         risk = self.words.read(where, published_at, self._own, bool(districts) and self.gazetteer is not None)

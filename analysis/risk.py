@@ -36,6 +36,7 @@ class Hit:
     word: str
     clause: str
     silenced_by: str = ""
+    head: bool = False  # in the title or the first sentence
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class RiskWords:
             guard = guard or self._near_guard(clause, start - offset, end - offset)
             if (word, guard) not in seen:
                 seen.add((word, guard))
-                hits.append(Hit(self._category[word], word, clause[:60], guard))
+                hits.append(Hit(self._category[word], word, clause[:60], guard, start < _HEAD))
         return RiskReading(tuple(hits), where, elsewhere)
 
     def _where(self, text: str, own_names: Iterable[str], named_here: bool) -> tuple[Where, str]:

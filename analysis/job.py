@@ -1,0 +1,404 @@
+"""The job: unjudged posts -> judgements -> incidents -> detections. One transaction a batch.
+
+A crash between two batches loses nothing; a crash inside one is rolled back as a whole and the batch is
+judged again with the same result. The index of live incidents is kept in memory between runs and rebuilt
+from the sketches whenever the database moved without it (first run, crash, another worker).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from analysis.cluster import Clusterer, ClusterItem, Match, Sketch
+from analysis.copies import CopyFinder
+from analysis.emerge import (
+    BASELINE_DAYS,
+    MIN_VOICES,
+    WINDOWS_H,
+    Background,
+    Decision,
+    Growth,
+    Hour,
+    Policy,
+    burst,
+    fast_track,
+    grade,
+    live_categories,
+)
+from analysis.judge import Judge, JudgeInput, JudgeOutput
+from analysis.words import cut
+from config.bundle import Bundle
+from incidents import judged, judgements, lifecycle, posts
+from incidents.beats import beat, get_beat
+from incidents.session import Database, Session
+from incidents.states import Detect, Refused
+
+log = logging.getLogger(__name__)
+
+BEAT = "analysis"
+#: a cluster without a post for so long takes no more posts
+LIVE = timedelta(days=180)
+RECENT, BASELINE = timedelta(days=14), timedelta(days=84)
+#: a burst that ended longer ago is history, not news (a late import, a restored source)
+STALE = timedelta(days=14)
+COPIES_KEPT = 5000
+TITLE_CHARS = 60
+
+
+@dataclass
+class AnalysisSummary:
+    """What one run did."""
+
+    posts: int = 0
+    opened: int = 0
+    joined: int = 0
+    outside: int = 0
+    batches: int = 0
+    detected: list[int] = field(default_factory=list)
+
+
+@dataclass
+class _State:
+    """What a process keeps between batches; `token` is the database's batch counter it belongs to."""
+
+    clusterer: Clusterer
+    token: int
+
+
+_states: WeakKeyDictionary[Database, _State] = WeakKeyDictionary()
+_judges: dict[int, tuple[Any, Judge]] = {}
+
+
+def judge_for(bundle: Bundle) -> Judge:
+    """The process's judge for the places of this configuration."""
+    held = _judges.get(id(bundle.places))
+    if held is None or held[0] is not bundle.places:
+        _judges.clear()
+        held = _judges[id(bundle.places)] = (bundle.places, Judge.load(bundle.places))
+    return held[1]
+
+
+def run(db: Database, bundle: Bundle, now: datetime, *, max_batches: int | None = None) -> AnalysisSummary:
+    """Judge everything that waits; `max_batches` bounds one call."""
+    summary = AnalysisSummary()
+    judge = judge_for(bundle)
+    size = bundle.settings.analysis.batch
+    while max_batches is None or summary.batches < max_batches:
+        with db.reading() as session:
+            waiting = posts.unjudged(session, size)
+        if not waiting:
+            break
+        # judged outside the transaction: the writer's lock is held for clustering only
+        outputs = {output.id: output for output in judge.judge_batch([_input(row) for row in waiting])}
+        committed = False
+        try:
+            with db.transaction() as session:
+                state = _state_of(db, session, now)
+                still = {row.id for row in posts.unjudged(session, size)}
+                batch = _Batch(session, bundle, judge, state.clusterer, now, summary)
+                batch.take([(row, outputs[row.id]) for row in waiting if row.id in still])
+                beat(session, BEAT, now, {"batch": state.token + 1})
+            committed = True
+        finally:
+            if not committed:
+                _states.pop(db, None)  # the index has seen posts that the database has not
+        state.token += 1
+        summary.batches += 1
+    return summary
+
+
+def _input(row: posts.PostRow) -> JudgeInput:
+    return JudgeInput(
+        id=row.id,
+        title=row.title,
+        text=row.text,
+        published_at=row.published_at,
+        place=row.place_hint,
+        source=row.source_id,
+        author=row.author_key,
+    )
+
+
+def _state_of(db: Database, session: Session, now: datetime) -> _State:
+    last = get_beat(session, BEAT)
+    token = int(last.value.get("batch", 0)) if last is not None else 0
+    state = _states.get(db)
+    if state is None or state.token != token:
+        state = _states[db] = _State(rebuild(session, now), token)
+    state.clusterer.forget_before((now - LIVE).timestamp() / 86400.0)
+    return state
+
+
+def rebuild(session: Session, now: datetime) -> Clusterer:
+    """The index from the sketches of the live incidents, and the memory of near-copies from the last posts."""
+    copies = CopyFinder(COPIES_KEPT)
+    for text in judged.recent_texts(session, COPIES_KEPT):
+        copies.find(str(text.id), text.title, text.text)
+    clusterer = Clusterer(copies=copies)
+    for incident in judgements.live_incidents(session, now - LIVE):
+        if not incident.sketch:
+            continue  # opened by hand: nothing to compare with
+        try:
+            clusterer.restore(incident.id, Sketch.from_json(incident.sketch))
+        except (KeyError, TypeError, ValueError) as error:
+            log.error("incident %s: sketch cannot be read (%r); it takes no more posts", incident.id, error)
+    return clusterer
+
+
+class _Batch:
+    """One batch inside its transaction."""
+
+    def __init__(
+        self,
+        session: Session,
+        bundle: Bundle,
+        judge: Judge,
+        clusterer: Clusterer,
+        now: datetime,
+        summary: AnalysisSummary,
+    ) -> None:
+        self.session, self.judge, self.clusterer, self.now, self.summary = (
+            session,
+            judge,
+            clusterer,
+            now,
+            summary,
+        )
+        settings = bundle.settings.analysis
+        self.policy = Policy(settings.false_alarms_per_week, frozenset(settings.watched_domains))
+        self.watch = Watch(session, self.policy, now)
+        self._authors: dict[int, set[str]] = {}
+        self._titles: dict[int, list[str]] = {}
+
+    def take(self, items: Sequence[tuple[posts.PostRow, JudgeOutput]]) -> None:
+        """Cluster, judge, detect; everything lands in the session."""
+        matches: list[tuple[posts.PostRow, JudgeOutput, Match | None]] = []
+        made: list[judgements.NewJudgement] = []
+        for row, output in items:
+            match = self._place(row, output)
+            matches.append((row, output, match))
+            made.append(_judgement(output, match))
+            if match is None:
+                continue
+        judgements.save_judgements(self.session, made, self.now)
+        self.summary.posts += len(items)
+        for row, output, match in matches:
+            if match is not None and match.incident is not None:
+                self._join(row, output, match.incident, match)
+        self._store_sketches()
+
+    def _place(self, row: posts.PostRow, output: JudgeOutput) -> Match | None:
+        """Find or open the incident of a post, in the index and as a row; None when the post tells of nothing."""
+        worth = (
+            output.signal_score >= self.judge.thresholds.cluster_signal
+            or output.domain in self.policy.watched
+            or bool(live_categories(output))
+        )
+        if not worth:
+            self.summary.outside += 1
+            return None
+        match = self.clusterer.match(_item(row, output))
+        if match.incident is not None:
+            self.clusterer.add(match.incident, match.reading)
+            self.summary.joined += 1
+            self._titles.setdefault(match.incident, []).append(row.title)
+            return match
+        number = judgements.open_watching(
+            self.session,
+            title=_title(row),
+            domain=output.domain,
+            district=output.districts[0] if output.districts else "",
+            first_posted_at=row.published_at,
+            sketch={},
+        )
+        self.clusterer.open(match.reading, number)
+        self.summary.opened += 1
+        self._titles.setdefault(number, [])
+        return Match(match.reading, number, 1.0, match.near_copy_of, match.reasons)
+
+    def _join(self, row: posts.PostRow, output: JudgeOutput, cluster: int, match: Match) -> None:
+        root = judged.root_of(self.session, cluster)
+        known = self._authors.get(root)
+        if known is None:
+            known = self._authors[root] = judgements.authors(self.session, root)
+        # the post itself is not in the incident yet, so its author is new unless an earlier post had him
+        voice = match.near_copy_of is None and (row.author_key is None or row.author_key not in known)
+        fresh = judgements.add_post(
+            self.session,
+            root,
+            row.id,
+            similarity=match.score,
+            voice=voice,
+            published_at=row.published_at,
+            negative=output.tone == "neg",
+            now=self.now,
+        )
+        if row.author_key is not None:
+            known.add(row.author_key)
+        if fresh:
+            self._detect(root, output)
+
+    def _detect(self, incident: int, output: JudgeOutput) -> None:
+        standing = judged.standings(self.session, [incident])[incident]
+        if standing.state != "watching" or standing.last_post_at < self.now - STALE:
+            return
+        decision = fast_track(output, self.policy.watched)
+        if not decision.raised:
+            if standing.voices < MIN_VOICES:
+                return
+            decision = self.watch.decide(standing)
+        if not decision.raised:
+            return
+        mix = judged.mix_of(self.session, incident)
+        parts = grade(standing.voices, _growth_factor(decision), mix.risk, live_categories(output))
+        why = {**decision.why, "grade": parts}
+        try:
+            lifecycle.handle(
+                self.session,
+                incident,
+                Detect(decision.track, why, decision.level),
+                actor="system",
+                channel="system",
+                now=self.now,
+            )
+        except Refused as refusal:
+            log.info("incident %s: not raised: %s", incident, refusal.en)
+            return
+        self.summary.detected.append(incident)
+
+    def _store_sketches(self) -> None:
+        standings = judged.standings(self.session, sorted(self._titles))
+        for cluster, titles in sorted(self._titles.items()):
+            sketch, standing = self.clusterer.sketches[cluster], standings[cluster]
+            title, domain, district = standing.title, standing.domain, standing.district
+            if standing.state == "watching":  # once raised, its name stays
+                title = _best_title(sketch, [standing.title, *titles])
+                domain = _main_domain(judged.domains_of(self.session, cluster)) or domain
+                district = _main_area(sketch) or district
+            judgements.update_sketch(self.session, cluster, sketch.to_json(), title, domain, district)
+
+
+class Watch:
+    """Burst decisions of one moment; ordinary volumes are counted once a day of the posts' time."""
+
+    def __init__(self, session: Session, policy: Policy, now: datetime) -> None:
+        self.session, self.policy, self.now = session, policy, now
+        self._volumes: dict[Any, dict[str, judged.DomainVolume]] = {}
+
+    def decide(self, standing: judged.Standing) -> Decision:
+        """The burst track's answer for one cluster as it stands, raised or not, with its arithmetic."""
+        at = min(standing.last_post_at, self.now)
+        since = at - timedelta(hours=WINDOWS_H[-1]) - timedelta(days=BASELINE_DAYS)
+        hours = [
+            Hour(h.hour, h.voices, h.posts, h.negative)
+            for h in judgements.hour_counts(self.session, standing.id, since)
+        ]
+        mix = judged.mix_of(self.session, standing.id)
+        domain = _main_domain(judged.domains_of(self.session, standing.id)) or standing.domain
+        growth = Growth(
+            at=at,
+            first_posted_at=standing.first_posted_at,
+            hours=hours,
+            domain=domain,
+            signal_share=mix.signals / max(mix.posts, 1),
+            sources=max(1, mix.sources),
+        )
+        return burst(growth, self._background(at, domain, standing.posts), self.policy)
+
+    def _background(self, at: datetime, domain: str, own_posts: int) -> Background:
+        day = at.date()
+        volumes = self._volumes.get(day)
+        if volumes is None:
+            volumes = self._volumes[day] = judged.domain_volumes(self.session, at, RECENT, BASELINE)
+        recent = sum(v.recent for v in volumes.values())
+        before = sum(v.baseline for v in volumes.values())
+        per_week = max(recent / 2, (recent + before) / 14)
+        mine = volumes.get(domain, judged.DomainVolume(0, 0, 0, 0))
+        surge = 1.0
+        if mine.baseline >= 24:
+            surge = max(1.0, (max(0, mine.recent - own_posts) / 2) / (mine.baseline / 12))
+        return Background(per_week, mine.clusters, max(0, mine.follow_ups), surge)
+
+
+def why_not(session: Session, bundle: Bundle, incident_id: int, now: datetime) -> dict[str, Any] | None:
+    """The arithmetic of a cluster that was (not) raised, as it stands now; None when there is no such cluster."""
+    standing = judged.standings(session, [incident_id]).get(incident_id)
+    if standing is None:
+        return None
+    settings = bundle.settings.analysis
+    policy = Policy(settings.false_alarms_per_week, frozenset(settings.watched_domains))
+    decision = Watch(session, policy, now).decide(standing)
+    return {**decision.why, "would_raise": decision.raised, "state": standing.state}
+
+
+def _item(row: posts.PostRow, output: JudgeOutput) -> ClusterItem:
+    return ClusterItem(
+        id=str(row.id),
+        title=row.title,
+        text=row.text,
+        published_at=row.published_at,
+        places=output.places,
+        author=row.author_key,
+        districts=output.districts,
+    )
+
+
+def _judgement(output: JudgeOutput, match: Match | None) -> judgements.NewJudgement:
+    copy = match.near_copy_of if match is not None else None
+    return judgements.NewJudgement(
+        post_id=output.id,
+        domain=output.domain,
+        domain_score=output.domain_score,
+        tone=output.tone,
+        tone_score=output.tone_score,
+        snownlp_score=output.snownlp_score,
+        signal=output.signal,
+        signal_score=output.signal_score,
+        risk=output.risk,
+        risk_score=output.risk_score,
+        model_version=output.model,
+        abstain=output.abstain,
+        districts=list(output.districts),
+        places=[dict(place.as_dict()) for place in output.places],
+        reasons=dict(output.reasons),
+        near_copy_of=int(copy) if copy is not None else None,
+    )
+
+
+def _title(row: posts.PostRow) -> str:
+    title = row.title.strip() or row.text.strip().split("\n", 1)[0]
+    return title if len(title) <= TITLE_CHARS else f"{title[: TITLE_CHARS - 1]}…"
+
+
+def _best_title(sketch: Sketch, titles: Sequence[str]) -> str:
+    """The title closest to what the incident is about; the earlier one of two equals."""
+
+    def likeness(title: str) -> float:
+        words = set(cut(title))
+        return sum(sketch.terms.get(word, 0.0) for word in words) / (len(words) ** 0.5 or 1.0)
+
+    usable = [t.strip() for t in titles if 0 < len(t.strip()) <= TITLE_CHARS] or [titles[0]]
+    return max(usable, key=likeness)
+
+
+def _main_domain(counts: dict[str, int]) -> str:
+    """The domain of most posts; `none` only when there is no other."""
+    real = Counter({domain: n for domain, n in counts.items() if domain != "none"})
+    ranked = sorted(real.items(), key=lambda pair: (-pair[1], pair[0]))
+    return ranked[0][0] if ranked else ("none" if counts else "")
+
+
+def _main_area(sketch: Sketch) -> str:
+    ranked = sorted(sketch.areas.items(), key=lambda pair: (-pair[1], pair[0]))
+    return ranked[0][0] if ranked else ""
+
+
+def _growth_factor(decision: Decision) -> float:
+    voices, expected = decision.why.get("voices", 1), decision.why.get("expected", 1.0)
+    return max(1.0, float(voices) / max(float(expected), 0.1))
