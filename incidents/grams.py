@@ -19,9 +19,8 @@ WORD_CHARS = (
     "\uac00-\ud7a3\uf900-\ufaff\U00020000-\U000323af"
 )
 RUN = re.compile(f"[{WORD_CHARS}]+")
-_SPACES = re.compile(r"\s+")
 #: invisible characters that would split a word for the machine but not for the eye
-_INVISIBLE = dict.fromkeys([0x00AD, *range(0x200B, 0x2010), 0x2060, 0xFEFF, *range(0xFE00, 0xFE10)])
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff\ufe00-\ufe0f]+")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -34,8 +33,8 @@ def comparable(text: str) -> str:
     """Full width and half width, capitals and small letters, one space and many are made equal."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     if not folded.isascii():
-        folded = unicodedata.normalize("NFKC", folded).translate(_INVISIBLE)
-    return _SPACES.sub(" ", folded).strip()
+        folded = unicodedata.normalize("NFKC", _INVISIBLE.sub("", folded))
+    return " ".join(folded.split())
 
 
 def body_of(title: str, text: str) -> str:

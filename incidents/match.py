@@ -24,7 +24,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 from sqlalchemy.types import Text
 
-from incidents.grams import RUN, phrase_grams
+from incidents.grams import RUN, phrase_grams, run_grams
 from incidents.models import Post, PostSearch
 from incidents.querylang import And, Near, Node, Not, Or, Query, Term, parse
 
@@ -41,16 +41,30 @@ class _Fts:
     exact: bool = True
 
 
-def _phrase(run: str) -> str:
-    # one character: every token that begins with it, which is every place where it stands
-    return f'"{run}"*' if len(run) == 1 else '"' + " ".join(phrase_grams(run)) + '"'
+def _phrase(text: str) -> str | None:
+    """The phrase of tokens that every text holding `text` has; None when it has no token at all.
+
+    Punctuation leaves no gap between tokens, so one phrase goes across it: "3.5元" is the tokens 3, 5元. A run
+    that ends inside `text` ends in the post too and brings its last character alone.
+    """
+    runs = list(RUN.finditer(text))
+    if not runs:
+        return None
+    tokens = [gram for run in runs[:-1] for gram in run_grams(run[0])]
+    last = runs[-1]
+    if last.end() < len(text):
+        tokens += run_grams(last[0])
+    else:
+        tokens += phrase_grams(last[0])
+    # a last character that may go on: every token that begins with it
+    open_end = last.end() == len(text) and len(last[0]) == 1
+    return '"' + " ".join(tokens) + '"' + ("*" if open_end else "")
 
 
 def _fts(node: Node) -> _Fts:
     match node:
         case Term(text):
-            runs = RUN.findall(text)
-            return _Fts(" AND ".join(map(_phrase, runs)) or None, exact=runs == [text])
+            return _Fts(_phrase(text), exact=RUN.fullmatch(text) is not None)
         case Near(left, right, distance):
             return _Fts(_near(left, right, distance), exact=False)
         case And(parts):
@@ -92,11 +106,18 @@ def _any(parts: list[_Fts]) -> _Fts:
 _FTS = table("post_fts")
 
 
-def fts_condition(query: Query) -> tuple[bool, list[ColumnElement[bool]]]:
-    """Whether `post_fts` must be joined, and the conditions on SQLite. Needs `register_matcher`."""
-    if query.node is None:
-        return False, []
-    plan = _fts(query.node)
+@dataclass(frozen=True)
+class FtsCondition:
+    """`where` on SQLite; with `joined` it speaks of `post_fts`; without `exact` it is a superset."""
+
+    joined: bool
+    exact: bool
+    where: tuple[ColumnElement[bool], ...]
+
+
+def fts_condition(query: Query) -> FtsCondition:
+    """What the index of SQLite can say about a query."""
+    plan = _fts(query.node) if query.node is not None else _Fts(None)
     where: list[ColumnElement[bool]] = []
     if plan.match is not None:
         match = f"({plan.match}) NOT ({plan.avoid})" if plan.avoid else plan.match
@@ -105,9 +126,14 @@ def fts_condition(query: Query) -> tuple[bool, list[ColumnElement[bool]]]:
         avoided: Select[Any] = select(literal_column("rowid")).select_from(_FTS)
         avoided = avoided.where(sql("post_fts MATCH :avoid").bindparams(avoid=plan.avoid))
         where.append(Post.id.not_in(avoided))
-    if not plan.exact:
-        where.append(func.qs_matches(query.source, Post.title, Post.text) == 1)
-    return plan.match is not None, where
+    return FtsCondition(plan.match is not None, plan.exact, tuple(where))
+
+
+def recheck(session: Session, query: Query) -> ColumnElement[bool]:
+    """On SQLite: ask the query itself about each row, for a page that stops early."""
+    connection: Any = session.connection().connection.driver_connection
+    connection.create_function("qs_matches", 3, _matches, deterministic=True)
+    return func.qs_matches(query.source, Post.title, Post.text) == 1
 
 
 @lru_cache(maxsize=64)
@@ -117,12 +143,6 @@ def _parsed(source: str) -> Query:
 
 def _matches(source: str, title: str, body: str) -> int:
     return int(_parsed(source).matches(title, body))
-
-
-def register_matcher(session: Session) -> None:
-    """Make `qs_matches(query, title, text)` known to this SQLite connection."""
-    connection: Any = session.connection().connection.driver_connection
-    connection.create_function("qs_matches", 3, _matches, deterministic=True)
 
 
 def gin_condition(node: Node) -> ColumnElement[bool]:

@@ -1,12 +1,13 @@
 """Ask the full-text index: posts by words, filters, counts and a timeline; incidents by title and number.
 
 On SQLite the FTS5 index gives a superset (exact for words without punctuation) and what it cannot decide is
-asked of incidents.querylang itself, registered as an SQL function. On PostgreSQL the GIN index narrows and the
+asked of incidents.querylang itself. On PostgreSQL the GIN index narrows and the
 stored comparable text decides. Both give exactly the posts for which `Query.matches` is true.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from incidents.grams import grams
 from incidents.index import add_to_index as index_posts
-from incidents.match import fts_condition, gin_condition, register_matcher
+from incidents.match import fts_condition, gin_condition, recheck
 from incidents.models import Incident, IncidentPost, Judgement, Post, PostSearch
 from incidents.queries import IncidentView, family, get_incident
 from incidents.querylang import Query, QueryError, parse
@@ -111,7 +112,7 @@ def search_posts(
     Raises QueryError for a text that is no query. Days of the timeline are those of `zone`.
     """
     asked = parse(query) if isinstance(query, str) else query
-    scope = _Scope(session, asked, filters)
+    scope = _Scope(session, asked, filters, counts)
     rows = scope.page(limit + 1, before_id)
     more = rows[limit - 1].id if len(rows) > limit else None
     if not counts:
@@ -128,6 +129,7 @@ class _Scope:
     session: Session
     query: Query
     filters: PostFilter
+    counts: bool
     sqlite: bool = field(init=False)
     #: the index is the driving table when it narrows at all
     indexed: bool = field(init=False, default=False)
@@ -135,12 +137,26 @@ class _Scope:
 
     def __post_init__(self) -> None:
         self.sqlite = self.session.get_bind().dialect.name == "sqlite"
-        if self.query.node is not None and self.sqlite:
-            register_matcher(self.session)
-            self.indexed, self.where = fts_condition(self.query)
+        if self.sqlite:
+            self._ask_fts()
         elif self.query.node is not None:
-            self.indexed, self.where = True, [gin_condition(self.query.node)]
-        self.where += self._filters()
+            self.indexed, self.where = True, [gin_condition(self.query.node), *self._filters()]
+        else:
+            self.where = self._filters()
+
+    def _ask_fts(self) -> None:
+        plan = fts_condition(self.query)
+        self.indexed, self.where = plan.joined, [*plan.where, *self._filters()]
+        if plan.exact:
+            return
+        if not self.counts:
+            self.where.append(recheck(self.session, self.query))
+            return
+        # page, facets and timeline want the same posts: look at each candidate once
+        candidates = self.session.execute(self._from(select(Post.id, Post.title, Post.text)))
+        ids = [id_ for id_, title, body in candidates if self.query.matches(title, body)]
+        each = func.json_each(json.dumps(ids)).table_valued("value", name="each_found")
+        self.indexed, self.where = False, [Post.id.in_(select(each.c.value))]
 
     def _filters(self) -> list[ColumnElement[bool]]:
         wanted = self.filters

@@ -49,6 +49,8 @@ def fill(database: Database, posts: Sequence[tuple[str, str]]) -> dict[int, tupl
 def found(database: Database, query: str) -> set[int]:
     with database.reading() as session:
         hits = search_posts(session, query, limit=1000)
+        # a further page takes another way to the same posts
+        assert search_posts(session, query, limit=1000, counts=False).rows == hits.rows
     assert hits.total == len(hits.rows)
     assert sum(count for _, count in hits.timeline) == hits.total
     return {row.id for row in hits.rows}
