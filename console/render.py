@@ -15,7 +15,9 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
+from config.departments import Suggestion
 from config.domains import domain_label
+from config.roster import OnDuty
 from console import rights, words
 from console.context import LANG_COOKIE, LANGUAGES, Visit
 from incidents.queries import EventView, IncidentView
@@ -56,6 +58,14 @@ class Say:
     def word(self, table: str, code: object) -> str:
         """The name of a code."""
         return self.here.t(words.word(table, code))
+
+    def words(self, table: str, codes: Sequence[object]) -> str:
+        """The names of several codes."""
+        return ("、" if self.zh else ", ").join(self.word(table, code) for code in codes)
+
+    def reason(self, given: Suggestion | OnDuty) -> str:
+        """Why a department is suggested, or why a person is on duty, in the reader's language."""
+        return given.why(self.here.lang)
 
     def department(self, id: str) -> str:
         """The name of a department; an id that the configuration no longer knows stands for itself."""

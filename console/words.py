@@ -98,6 +98,13 @@ CHANNELS = {
 MESSAGE_KINDS = {
     "page": "事件提醒",
     "update": "进展通知",
+    "copy": "抄送",
+    "assignment": "交办通知",
+    "thread": "后续进展",
+    "edit": "更新原消息",
+    "remind": "时限过半提醒",
+    "yellow": "黄牌提醒",
+    "red": "红牌提醒",
     "reminder": "时限提醒",
     "report": "周报",
     "heartbeat": "平安报告",

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import re
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -68,7 +68,7 @@ class World:
         """One stored post; returns its id."""
         number = next(self.numbers)
         values: dict[str, object] = {
-            "source_id": "jinan-bbs",
+            "source_id": "forum-column",
             "external_id": f"t{number}",
             "url": f"https://bbs.example.invalid/t/{number}",
             "title": "",
@@ -95,7 +95,7 @@ class World:
         at: datetime | None = None,
     ) -> IncidentView:
         """A detected incident; `began` before now, one post `every` so often, `copies` near-copies of the first."""
-        start = self.now - began
+        start = (self.now - began).astimezone(UTC)
         ids: list[int] = []
         with self.db.transaction() as session:
             incident_id = open_watching(
@@ -104,7 +104,9 @@ class World:
             judgements = []
             for index, text in enumerate(texts + [texts[0] + "（转）"] * copies):
                 when = start + every * index
-                post_id = self.post(session, text, when, source_id=("jinan-bbs", "qilu-comments")[index % 2])
+                post_id = self.post(
+                    session, text, when, source_id=("forum-column", "city-board-feed")[index % 2]
+                )
                 ids.append(post_id)
                 copy = ids[0] if index >= len(texts) else None
                 judgements.append(_judgement(post_id, domain, district, copy, risk=2 if index == 0 else 0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
@@ -18,6 +18,7 @@ from incidents.states import FALSE_ALARM_REASONS
 router = APIRouter(include_in_schema=False)
 #: a moving part that gave no sign of life for so long is told on the desk
 SILENT = timedelta(minutes=15)
+DAY = timedelta(hours=24)
 #: parts whose silence matters within minutes
 PULSES = frozenset({"job:crawl", "job:judge", "job:tick", "job:send"})
 
@@ -40,16 +41,15 @@ def _model(here: Visit) -> dict[str, Any]:
                 beat for beat in beats.all_beats(session) if beat.name in PULSES and now - beat.ok_at > SILENT
             ],
         }
-    over = [row for row in rows if row.clock and row.clock.due_at < now]
-    soon = [row for row in rows if row.clock and now <= row.clock.due_at < now + timedelta(hours=24)]
+    groups: dict[str, list[desk.DeskRow]] = {"wait": [], "over": [], "soon": [], "calm": []}
+    for row in rows:
+        groups[_group(row, now)].append(row)
     return model | {
         "rows": rows,
-        "groups": [
-            ("over", over),
-            ("soon", soon),
-            ("calm", [row for row in rows if row not in over and row not in soon]),
-        ],
-        "waiting": sum(row.page.waits(row.incident.state) for row in rows),
+        "groups": groups,
+        "over": sum(row.clock is not None and row.clock.due_at < now for row in rows),
+        "soon": sum(row.clock is not None and now <= row.clock.due_at < now + DAY for row in rows),
+        "waiting": len(groups["wait"]),
         "suggest": {
             row.incident.id: suggest(here, row.incident) for row in rows if row.incident.state == "confirmed"
         },
@@ -59,6 +59,15 @@ def _model(here: Visit) -> dict[str, Any]:
         "slack_off": not settings.slack.token.get_secret_value(),
         "duty": here.console.bundle.roster.on_duty(now, "primary"),
     }
+
+
+def _group(row: desk.DeskRow, now: datetime) -> str:
+    """Where a row stands: an unanswered page first (its ladder runs in minutes), then by the legal clock."""
+    if row.page.waits(row.incident.state):
+        return "wait"
+    if row.clock is None or row.clock.due_at >= now + DAY:
+        return "calm"
+    return "over" if row.clock.due_at < now else "soon"
 
 
 def show_desk(here: Visit, *, status: int = 200, error: str = "", about: str = "") -> Response:

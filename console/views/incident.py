@@ -63,7 +63,7 @@ def find(here: Visit, number: str) -> queries.IncidentView:
 def growth(hours: Sequence[queries.HourView], zone: ZoneInfo) -> dict[str, Any]:
     """Bars of the growth chart: by hour up to four days, by day beyond; empty bars included."""
     if not hours:
-        return {"unit": "hour", "labels": [], "posts": [], "negative": []}
+        return {"unit": "hour", "labels": [], "posts": [], "negative": [], "table": []}
     first, last = hours[0].hour.astimezone(zone), hours[-1].hour.astimezone(zone)
     by_day = last - first > timedelta(days=4)
 
@@ -83,11 +83,14 @@ def growth(hours: Sequence[queries.HourView], zone: ZoneInfo) -> dict[str, Any]:
     while at <= slot(last) and len(slots) < 1000:
         slots.append(at)
         at += step
+    labels = [at.strftime("%m-%d" if by_day else "%m-%d %H:00") for at in slots]
+    rows = [(label, posts.get(at, 0), negative.get(at, 0)) for label, at in zip(labels, slots, strict=True)]
     return {
         "unit": "day" if by_day else "hour",
-        "labels": [at.strftime("%m-%d" if by_day else "%m-%d %H:00") for at in slots],
-        "posts": [posts.get(at, 0) for at in slots],
-        "negative": [negative.get(at, 0) for at in slots],
+        "labels": labels,
+        "posts": [row[1] for row in rows],
+        "negative": [row[2] for row in rows],
+        "table": [row for row in rows if row[1]],
     }
 
 

@@ -129,7 +129,7 @@
       animation: false,
       aria: { enabled: false },
       textStyle: { fontFamily: css("--sans") },
-      grid: { left: 8, right: 12, top: 34, bottom: 4, containLabel: true },
+      grid: { left: 8, right: 12, top: model.series.length > 1 ? 34 : 12, bottom: 4, containLabel: true },
       legend: { show: model.series.length > 1, top: 0, left: 0, itemWidth: 12, itemHeight: 12, textStyle: { color: css("--muted") }, selectedMode: false },
       // rich text tooltips are drawn on the canvas: HTML ones would need inline styles
       tooltip: { trigger: "axis", renderMode: "richText", confine: true, axisPointer: { type: "shadow" } },
