@@ -56,11 +56,12 @@ BEAT_EVERY = timedelta(seconds=15)
 
 @dataclass(frozen=True)
 class Job:
-    """One stage: `work` does what is due at clock() and returns a summary; `when` is its trigger in a running house."""
+    """One stage: `work` does what is due at clock() and returns a summary; `when` makes its trigger, given
+    the settings and the time at which the house starts."""
 
     name: str
     work: Callable[[Installation, Clock], object]
-    when: Callable[[Settings], BaseTrigger]
+    when: Callable[[Settings, datetime], BaseTrigger]
 
 
 def _crawl(home: Installation, clock: Clock) -> object:
@@ -97,22 +98,25 @@ def _purge(home: Installation, clock: Clock) -> object:
         return retention.purge(session, clock(), privacy)
 
 
-def _every(seconds: float) -> Callable[[Settings], BaseTrigger]:
-    return lambda settings: IntervalTrigger(seconds=seconds, timezone=UTC)
+def every(seconds: float) -> Callable[[Settings, datetime], BaseTrigger]:
+    """The trigger of a job that runs every so many seconds."""
+    return lambda settings, start: IntervalTrigger(seconds=seconds, start_date=start, timezone=UTC)
 
 
-def _daily(hour: int, minute: int) -> Callable[[Settings], BaseTrigger]:
-    return lambda settings: CronTrigger(hour=hour, minute=minute, timezone=ZoneInfo(settings.city.timezone))
+def _daily(hour: int, minute: int) -> Callable[[Settings, datetime], BaseTrigger]:
+    return lambda settings, start: CronTrigger(
+        hour=hour, minute=minute, timezone=ZoneInfo(settings.city.timezone)
+    )
 
 
 #: Every stage in the order in which a post passes them.
 JOBS: tuple[Job, ...] = (
-    Job("crawl", _crawl, _every(15)),  # the sources that are due; each has its own interval
-    Job("judge", _judge, _every(5)),
-    Job("tick", _tick, _every(2)),  # deadlines, ladder, daily heartbeat: messages into the outbox
-    Job("send", _send, _every(2)),
+    Job("crawl", _crawl, every(15)),  # the sources that are due; each has its own interval
+    Job("judge", _judge, every(5)),
+    Job("tick", _tick, every(2)),  # deadlines, ladder, daily heartbeat: messages into the outbox
+    Job("send", _send, every(2)),
     Job(
-        "weekly", _weekly, _every(300)
+        "weekly", _weekly, every(300)
     ),  # looks whether the week's report is still missing: downtime loses none
     Job("purge", _purge, _daily(3, 17)),
 )
@@ -157,7 +161,7 @@ class Metronome:
     def __init__(self, home: Installation, start: datetime, jobs: Sequence[Job] = JOBS) -> None:
         self.home = home
         self.jobs = tuple(jobs)
-        self._triggers = {job.name: job.when(home.settings) for job in self.jobs}
+        self._triggers = {job.name: job.when(home.settings, start) for job in self.jobs}
         self._next = {job.name: self._triggers[job.name].get_next_fire_time(None, start) for job in self.jobs}
 
     def advance(self, now: datetime) -> dict[str, object]:
@@ -245,7 +249,8 @@ class Watchdog:
             self.check()
 
 
-def _end_process(silent_s: float) -> None:
+def end_process(silent_s: float) -> None:
+    """Leave at once with EXIT_HUNG, whatever the other threads do."""
     log.critical("watchdog", silent_s=round(silent_s), limit_s=SILENCE_LIMIT_S, exit_code=EXIT_HUNG)
     os._exit(EXIT_HUNG)  # threads may hang for ever: nothing that could wait for them
 
@@ -266,13 +271,14 @@ class House:
             # a late run is run, late runs are one run, no job runs twice at once
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
-        self._watchdog = Watchdog(_end_process, self._clock_was_set_back)
+        self._watchdog = Watchdog(end_process, self._clock_was_set_back)
 
     def start(self) -> None:
         """Begin; the first run of every repeated job is now."""
+        wall = datetime.now(UTC)  # the metronome beats in real time, whatever time its jobs are told
         for job in self._jobs:
-            trigger = job.when(self.home.settings)
-            first = {"next_run_time": self._clock()} if isinstance(trigger, IntervalTrigger) else {}
+            trigger = job.when(self.home.settings, wall)
+            first = {"next_run_time": wall} if isinstance(trigger, IntervalTrigger) else {}
             self._scheduler.add_job(self._guarded, trigger, args=(job,), id=job.name, name=job.name, **first)
         self._scheduler.start()
         self._watchdog.start()
@@ -306,9 +312,10 @@ class House:
 
     def _clock_was_set_back(self, seconds: float) -> None:
         log.warning("clock_jump", seconds=-round(seconds))
+        wall = datetime.now(UTC)
         for job in self._jobs:
-            if isinstance(job.when(self.home.settings), IntervalTrigger):
-                self._scheduler.modify_job(job.name, next_run_time=self._clock())
+            if isinstance(job.when(self.home.settings, wall), IntervalTrigger):
+                self._scheduler.modify_job(job.name, next_run_time=wall)
 
 
 class ConsoleServer:
@@ -316,7 +323,7 @@ class ConsoleServer:
 
     def __init__(self, home: Installation, clock: Clock) -> None:
         settings = home.settings.console
-        self._socket = _bind(settings.host, settings.port)
+        self._socket = listen(settings.host, settings.port)
         host = "127.0.0.1" if settings.host in ("", "0.0.0.0") else settings.host  # noqa: S104 (for showing)
         self.address = f"http://{host}:{self._socket.getsockname()[1]}"
         app = create_app(home.db, home.bundle, home.keys, clock)
@@ -335,14 +342,17 @@ class ConsoleServer:
         """Finish open requests and close the port."""
         self._server.should_exit = True
         self._thread.join(10)
+        self._socket.close()
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket bound there. Raises Problem when the port is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(128)  # only a listening socket keeps others off the port
     except OSError as exc:
         listener.close()
         raise Problem(

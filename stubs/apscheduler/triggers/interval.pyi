@@ -1,6 +1,6 @@
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 
 from apscheduler.triggers.base import BaseTrigger
 
 class IntervalTrigger(BaseTrigger):
-    def __init__(self, *, seconds: float = ..., timezone: tzinfo = ...) -> None: ...
+    def __init__(self, *, seconds: float = ..., start_date: datetime = ..., timezone: tzinfo = ...) -> None: ...

@@ -1,0 +1,243 @@
+"""The metronome holds nothing, goes on after a bad beat, and a hung process ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+import scheduler
+from config.settings import Settings
+from incidents import beats
+from incidents.installation import Installation, Problem, open_installation
+
+START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Installation]:
+    """An installation with packaged defaults and a database of its own."""
+    (tmp_path / "quansheng.toml").write_text("")
+    found = open_installation(tmp_path / "quansheng.toml", console={"port": 0})
+    yield found
+    found.db.close()
+
+
+def job(name: str, work: Callable[[], object], seconds: float = 60) -> scheduler.Job:
+    return scheduler.Job(name, lambda home, clock: work(), scheduler.every(seconds))
+
+
+def test_the_stages_stand_in_the_order_of_a_post_s_way() -> None:
+    assert [item.name for item in scheduler.JOBS] == ["crawl", "judge", "tick", "send", "weekly", "purge"]
+
+
+def test_a_job_runs_when_its_time_has_come_and_missed_times_are_one_run(home: Installation) -> None:
+    seen: list[datetime] = []
+    metronome = scheduler.Metronome(
+        home, START, [scheduler.Job("it", lambda home, clock: seen.append(clock()), scheduler.every(600))]
+    )
+    metronome.advance(START + timedelta(seconds=30))
+    first = len(seen)
+    assert first == 1
+    metronome.advance(START + timedelta(hours=3))
+    assert len(seen) == first + 1, "eighteen missed times are one run"
+    metronome.advance(START + timedelta(hours=3, seconds=1))
+    assert len(seen) == first + 1, "it is not due again yet"
+    metronome.advance(START + timedelta(hours=3, seconds=601))
+    assert len(seen) == first + 2
+    assert seen[-1] == START + timedelta(hours=3, seconds=601)
+
+
+def test_a_stage_that_fails_is_told_and_does_not_stop_the_next(home: Installation) -> None:
+    told: list[str] = []
+
+    def broken() -> object:
+        raise RuntimeError("no disk")
+
+    good = scheduler.run_once(
+        home, lambda: START, told.append, [job("first", broken), job("second", lambda: "done")]
+    )
+    assert not good
+    assert told[0].startswith("first: failed: no disk")
+    assert told[1].startswith("second: done")
+
+
+def test_a_job_that_raises_runs_again(home: Installation) -> None:
+    twice = threading.Event()
+    calls: list[int] = []
+
+    def broken() -> object:
+        calls.append(1)
+        if len(calls) == 2:
+            twice.set()
+        raise SystemError("bad beat")
+
+    house = scheduler.House(home, lambda: datetime.now(UTC), [job("broken", broken, 0.05)])
+    house.start()
+    try:
+        assert twice.wait(10), "the metronome died of one bad beat"
+    finally:
+        house.stop()
+
+
+def test_a_stage_that_went_well_leaves_a_sign_of_life(home: Installation) -> None:
+    ran = threading.Event()
+    again = threading.Event()
+
+    def work() -> object:
+        if ran.is_set():
+            again.set()
+        ran.set()
+        return None
+
+    house = scheduler.House(home, lambda: START, [job("tick", work, 0.05)])
+    house.start()
+    try:
+        assert again.wait(10)
+    finally:
+        house.stop()
+    with home.db.reading() as session:
+        beat = beats.get_beat(session, "job:tick")
+    assert beat is not None
+    assert beat.ok_at == START
+
+
+class FakeTime:
+    """A monotonic and a wall clock, moved by hand."""
+
+    def __init__(self) -> None:
+        self.monotonic = 100.0
+        self.wall = 1_000_000.0
+
+    def pass_(self, seconds: float) -> None:
+        self.monotonic += seconds
+        self.wall += seconds
+
+
+def watched(time: FakeTime) -> tuple[scheduler.Watchdog, list[float], list[float]]:
+    expired: list[float] = []
+    jumps: list[float] = []
+    dog = scheduler.Watchdog(
+        expired.append, jumps.append, limit_s=30, monotonic=lambda: time.monotonic, wall=lambda: time.wall
+    )
+    return dog, expired, jumps
+
+
+def test_the_watchdog_bites_only_when_the_tick_is_silent_for_too_long() -> None:
+    time = FakeTime()
+    dog, expired, _ = watched(time)
+    for _ in range(10):
+        time.pass_(29)
+        dog.check()
+        dog.alive()
+    assert expired == []
+    time.pass_(31)
+    dog.check()
+    assert expired == [31]
+
+
+def test_a_wall_clock_that_is_set_back_is_noticed_once_and_bites_nobody() -> None:
+    time = FakeTime()
+    dog, expired, jumps = watched(time)
+    time.pass_(1)
+    time.wall -= 3600
+    dog.check()
+    time.pass_(1)
+    dog.check()
+    assert [round(jump) for jump in jumps] == [3600]
+    time.wall += 3600
+    dog.check()
+    assert len(jumps) == 1, "a clock set forward makes jobs run earlier, not later"
+    assert expired == []
+
+
+def test_a_hung_process_ends_with_code_70() -> None:
+    code = (
+        "import scheduler; "
+        "dog = scheduler.Watchdog(scheduler.end_process, print, limit_s=0.2); dog.start(); "
+        "import threading; threading.Event().wait(60)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
+    assert done.returncode == scheduler.EXIT_HUNG, done.stderr.decode()
+
+
+def test_one_data_folder_has_one_running_process(tmp_path: Path) -> None:
+    refused = pytest.raises(Problem, match=f"process {os.getpid()}")
+    with scheduler.alone(tmp_path), refused, scheduler.alone(tmp_path):
+        pytest.fail("a second one was let in")
+    with scheduler.alone(tmp_path):
+        pass  # free again
+
+
+def test_a_port_in_use_is_one_sentence_with_the_cure(home: Installation) -> None:
+    first = scheduler.ConsoleServer(home, lambda: START)
+    first.start()
+    try:
+        port = int(first.address.rsplit(":", 1)[1])
+        taken = home.settings.console.model_copy(update={"port": port})
+        with pytest.raises(Problem, match=r"cannot listen on 127\.0\.0\.1.*set console\.port"):
+            scheduler.listen(taken.host, taken.port)
+    finally:
+        first.stop()
+
+
+@pytest.mark.parametrize(
+    ("now", "due"),
+    [
+        ("2026-03-02T08:06:00+08:00", "2026-02-23T08:07:00+08:00"),  # Monday, a minute early
+        ("2026-03-02T08:07:00+08:00", "2026-03-02T08:07:00+08:00"),
+        ("2026-03-08T23:59:00+08:00", "2026-03-02T08:07:00+08:00"),
+        ("2026-03-02T00:07:00+00:00", "2026-03-02T08:07:00+08:00"),  # the same Monday, told in UTC
+    ],
+)
+def test_the_weekly_report_is_due_at_the_city_s_own_time(now: str, due: str) -> None:
+    found = scheduler.latest_weekly(Settings.model_construct(), datetime.fromisoformat(now))
+    assert found == datetime.fromisoformat(due)
+
+
+def test_a_new_house_writes_no_report_about_the_time_before_it(home: Installation) -> None:
+    weekly = next(item for item in scheduler.JOBS if item.name == "weekly")
+    wednesday = datetime.fromisoformat("2026-03-04T10:00:00+08:00")
+    assert weekly.work(home, lambda: wednesday) is None
+    assert weekly.work(home, lambda: wednesday + timedelta(days=4)) is None
+    done = weekly.work(home, lambda: wednesday + timedelta(days=5))
+    assert done is not None
+    assert "2026-W10" in scheduler.summary(done)
+    assert weekly.work(home, lambda: wednesday + timedelta(days=5, hours=1)) is None, "it is sent once"
+
+
+def test_run_serves_the_console_and_stops_cleanly_on_sigterm(tmp_path: Path) -> None:
+    (tmp_path / "quansheng.toml").write_text("[console]\nport = 0\n")
+    child = subprocess.Popen(
+        [sys.executable, "-m", "cli", "-c", str(tmp_path), "run"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(scheduler.__file__).parent,
+    )
+    killer = threading.Timer(60, child.kill)
+    killer.start()
+    try:
+        assert child.stdout is not None
+        lines: list[str] = []
+        for line in child.stdout:
+            lines.append(line)
+            if "Ctrl-C stops" in line:
+                break
+        child.send_signal(signal.SIGTERM)
+        rest, errors = child.communicate(timeout=60)
+    finally:
+        killer.cancel()
+        child.kill()
+    assert child.returncode == 0, errors
+    assert "password:" in "".join(lines)
+    assert "http://127.0.0.1:" in "".join(lines)
+    assert "Stopped." in rest
+    assert "Traceback" not in errors
