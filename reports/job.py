@@ -19,9 +19,11 @@ from incidents import outbox, report_runs
 from incidents.lifecycle import record_act
 from incidents.report_runs import RunView
 from incidents.session import Database, Session
+from reports.layout import Edition, change_names
 from reports.model import WeeklyModel
-from reports.render import Edition, Rendered, change_names, render
-from reports.weekly import build_weekly, period_of, week_before, week_of
+from reports.period import period_of, reached_by_retention, week_before
+from reports.render import Rendered, render
+from reports.weekly import build_weekly
 
 REPORT = "weekly"
 #: reports wait behind every page and reminder
@@ -81,8 +83,8 @@ def run(
     zone = ZoneInfo(settings.city.timezone)
     week = week or week_before(now, zone)
     with db.reading() as session:
-        model = build_weekly(session, bundle, week, now)
         known = report_runs.runs(session, REPORT, week)
+        model = _content(session, bundle, week, now, known)
     digest = model.digest()
     repeated = bool(known) and known[-1].digest == digest
     edition = _edition(model, known, repeated=repeated, language=settings.city.language)
@@ -126,6 +128,16 @@ def run(
         subject=rendered.subject,
         summary=tuple(from_words[1].splitlines()),
     )
+
+
+def _content(
+    session: Session, bundle: Bundle, week: str, now: datetime, known: Sequence[RunView]
+) -> WeeklyModel:
+    """What the report says now; once retention has reached its posts, what it said last: the posts are gone."""
+    period = period_of(week, now, ZoneInfo(bundle.settings.city.timezone))
+    if known and reached_by_retention(period, bundle.settings.privacy.post_days, now):
+        return WeeklyModel.model_validate(known[-1].model)
+    return build_weekly(session, bundle, week, now)
 
 
 def _preview(run_: RunView) -> bool:
@@ -238,6 +250,3 @@ def _replace(path: Path, content: bytes) -> None:
     part = path.with_name(path.name + ".part")
     part.write_bytes(content)
     part.replace(path)
-
-
-__all__ = ["REPORT", "ReportSummary", "due_weekly", "run", "run_due", "week_of"]

@@ -199,6 +199,7 @@ class WeeklyModel(_Part):
     rules_version: str
     department_names: dict[str, str]  # department id -> name, as configured when the report was written
     audit: AuditHead
+    partly_deleted: bool  # retention has reached posts of this week or the one before
 
     @property
     def preliminary(self) -> bool:
@@ -244,7 +245,13 @@ class WeeklyModel(_Part):
         return self.model_dump(mode="json")
 
     def digest(self) -> str:
-        """SHA-256 over everything but the time of writing: two equal digests say the same."""
-        content = {key: value for key, value in self.stored().items() if key != "generated_at"}
+        """SHA-256 over what the report found: two equal digests say the same.
+
+        Left out are the time of writing and what the configuration adds today: a source or department that is
+        entered later does not correct the report of an earlier week.
+        """
+        today = ("generated_at", "rules_version", "department_names", "partly_deleted", "sources")
+        content = {key: value for key, value in self.stored().items() if key not in today}
+        content["sources"] = sorted((row.id, row.posts, row.days) for row in self.sources if row.posts)
         text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()

@@ -21,9 +21,11 @@ from incidents.lifecycle import handle
 from incidents.posts import NewPost, save_posts
 from incidents.session import Database
 from incidents.states import Note
+from reports.layout import Edition
 from reports.model import WeeklyModel
-from reports.render import Edition, render
-from reports.weekly import WeekError, build_weekly, period_of, week_before
+from reports.period import WeekError, period_of, week_before
+from reports.render import render
+from reports.weekly import build_weekly
 from tests.conftest import AUDIT_KEY
 from tests.fakes.week import MONDAY, WEEK, at, bundle_in, two_weeks, utc
 
@@ -307,6 +309,12 @@ def test_a_running_week_is_looked_at_until_now(town: Database, bundle: Bundle) -
     assert model.preliminary
     assert model.detected == 1
     assert {line.state for line in model.new} == {"confirmed"}
+    # compared with the week before up to the same hour
+    assert model.volume.before == one(
+        town,
+        "SELECT count(*) FROM post WHERE published_at >= :before AND published_at < :hour",
+        hour=utc(at(11, "08:00")),
+    )
     assert "本周尚未结束" in render(model, Edition(kind="preview"), "zh_CN").text
 
 

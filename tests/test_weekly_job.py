@@ -150,6 +150,28 @@ def test_a_waiting_mail_keeps_its_own_pictures(quiet_town: Database, bundle: Bun
     assert {path: Path(path).read_bytes() for path in pictures} == pictures
 
 
+def test_deleted_posts_do_not_correct_an_old_report(quiet_town: Database, bundle: Bundle) -> None:
+    sent = run(quiet_town, bundle)
+    with quiet_town.transaction() as session:
+        session.execute(text("DELETE FROM post"))
+    much_later = MONDAY + timedelta(days=bundle.settings.privacy.post_days + 1)
+    again = run(quiet_town, bundle, much_later)
+    assert (again.queued, again.new_revision, again.summary) == ((), False, sent.summary)
+
+
+def test_a_source_entered_later_corrects_no_earlier_week(
+    quiet_town: Database, bundle: Bundle, tmp_path: Path
+) -> None:
+    run(quiet_town, bundle)
+    listed = tmp_path / "city" / "sources.yaml"
+    entries = listed.read_text(encoding="utf-8")
+    listed.write_text(
+        entries + entries.removeprefix("sources:\n").replace("id: ", "id: second-"), encoding="utf-8"
+    )
+    again = run(quiet_town, bundle_in(tmp_path / "city", keep_sources=True))
+    assert (again.queued, again.edition, again.new_revision) == ((), "first", False)
+
+
 def test_a_running_week_is_sent_once_as_a_preview_then_in_full(quiet_town: Database, bundle: Bundle) -> None:
     preview = run(quiet_town, bundle, at(18, "12:00"))
     assert (preview.edition, preview.queued) == ("preview", RECIPIENTS)

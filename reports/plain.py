@@ -1,0 +1,114 @@
+"""The report as plain text: what a text-only mail client and a screen reader get."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from reports.layout import Edition, footer, notices, sections, tone_line
+from reports.model import CountRow, WeeklyModel
+from reports.words import Words
+
+
+def plain_text(model: WeeklyModel, words: Words, edition: Edition) -> str:
+    """The same report as plain text: what a text-only client and a screen reader get."""
+    lines = [words.title(), words.period(), ""]
+    lines += notices(model, words, edition)
+    lines += words.summary()
+    for section in sections(model, words):
+        lines += ["", section.heading, *_SECTION_TEXT[section.id](model, words)]
+    lines += ["", words.audit(), *footer(model, words)]
+    return "\n".join(lines) + "\n"
+
+
+def _matters_text(model: WeeklyModel, words: Words) -> list[str]:
+    _ = words._
+    lines = []
+    for heading, group in (
+        (_("新发现"), model.new),
+        (_("持续升温"), model.growing),
+        (_("本周办结"), model.closed),
+        (_("其余在办事件"), model.other_open),
+    ):
+        if group:
+            lines.append(f"[{heading}]")
+        for line in group:
+            lines += [f"{line.number} {line.title}", f"  {words.tags(line)}", f"  {words.matter(line)}"]
+    return lines or [_("本周没有新发现、升温或办结的事件。")]
+
+
+def _counts_text(rows: tuple[CountRow, ...], words: Words, name: Callable[[str], str]) -> list[str]:
+    return [
+        words._("{name}：{posts}条，上周{before}条，{change}；负面{share}").format(
+            name=name(row.id),
+            posts=words.number(row.posts),
+            before=words.number(row.before),
+            change=words.change(row.posts, row.before),
+            share=words.share(row.negative, row.posts),
+        )
+        for row in rows
+    ]
+
+
+def _volume_text(model: WeeklyModel, words: Words) -> list[str]:
+    return [
+        words.days_alt(),
+        tone_line(model, words),
+        *_counts_text(model.domains, words, words.domain),
+        *_counts_text(model.districts, words, str),
+    ]
+
+
+def _clocks_text(model: WeeklyModel, words: Words) -> list[str]:
+    rows = [
+        words._("{rule} {action}：按时{kept}，超时{missed}，运行中{running}，按时率{rate}；{clause}").format(
+            rule=row.rule,
+            action=row.action,
+            kept=row.kept,
+            missed=row.missed,
+            running=row.running,
+            rate=words.on_time(row),
+            clause=words.clause(row),
+        )
+        for row in model.rules
+    ]
+    return rows + [words.missed_sentence(line) for line in model.missed]
+
+
+def _departments_text(model: WeeklyModel, words: Words) -> list[str]:
+    return [
+        words._(
+            "{name}：交办{assigned}，退回{returned}，回应{responded}，用时中位数{median}，时限按时{kept}、超时{missed}，按时率{rate}，在办{open}{cite}"
+        ).format(
+            name=row.name,
+            assigned=row.assigned,
+            returned=row.returned,
+            responded=row.responded,
+            median=words.duration(row.median),
+            kept=row.kept,
+            missed=row.missed,
+            rate=words.on_time(row),
+            open=row.open,
+            cite=words.cite(row.numbers),
+        )
+        for row in model.departments
+    ]
+
+
+def _own_text(model: WeeklyModel, words: Words) -> list[str]:
+    sources = [
+        words._("{name}：新帖{posts}条，{days}/7天有新帖").format(
+            name=row.name, posts=words.number(row.posts), days=row.days
+        )
+        for row in model.sources
+    ]
+    return [words.coverage(), *sources, *words.own_errors()]
+
+
+_SECTION_TEXT: dict[str, Callable[[WeeklyModel, Words], list[str]]] = {
+    "matters": _matters_text,
+    "volume": _volume_text,
+    "links": lambda model, words: [words.link_sentence(link) for link in model.links],
+    "clocks": _clocks_text,
+    "departments": _departments_text,
+    "own": _own_text,
+}
