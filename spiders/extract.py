@@ -42,6 +42,10 @@ _VISIBLE_DATE = re.compile(
     r"(?<!\d)20\d{2}\s*[-/.年]\s*\d{1,2}\s*[-/.月]\s*\d{1,2}\s*日?(?:\s*T?\s*\d{1,2}[:：]\d{2}(?:[:：]\d{2})?)?"
 )
 
+_TAIL = re.compile(
+    r"^(?:版权所有|责任编辑|[(（【]?编辑[：:]|.{0,20}ICP备|打印本页|打印|关闭窗口|关闭|分享到|上一[篇条]|下一[篇条]|返回顶部|相关阅读|扫一扫)"
+)
+
 
 @dataclass(frozen=True)
 class Article:
@@ -75,6 +79,7 @@ def extract(
     when = next((found for raw in raw_dates if (found := parse_when(raw, now, zone))), None)
     future = when is None and any(is_future(raw, now, zone) for raw in raw_dates)
     text, extractor, density = _text(root, html, text_selector)
+    text = _without_tail(text)
     return Article(title, text, when, future, extractor, density)
 
 
@@ -179,6 +184,14 @@ def _text(root: HtmlElement, html: str, selector: str) -> tuple[str, str, float]
         return text, "readability", _link_density([best])
     text = "\n".join(line for element in root.iter("p") if (line := element_text(element)))
     return (tidy(text), "paragraphs", 0.0) if len(text) >= MIN_TEXT else ("", "none", 0.0)
+
+
+def _without_tail(text: str) -> str:
+    """`text` without the lines of the page's own that follow an article."""
+    lines = text.split("\n")
+    while lines and (not lines[-1] or (len(lines[-1]) <= 60 and _TAIL.search(lines[-1]))):
+        lines.pop()
+    return "\n".join(lines)
 
 
 def _readable(html: str) -> HtmlElement | None:

@@ -42,7 +42,7 @@ class Shared:
             return f"{host} has the private address {dropped}; if that is meant, add the host to crawl.allow_private_hosts"
         if isinstance(exc, DownloadTimeoutError | TimeoutError):
             return f"no answer within {self.settings.timeout_s:g} s"
-        if isinstance(exc, DownloadCancelledError):
+        if isinstance(exc, DownloadCancelledError) or "DOWNLOAD_MAXSIZE" in str(exc):
             return f"the answer is larger than crawl.max_body_mb = {self.settings.max_body_mb:g} MB"
         text = " ".join(str(exc).split())
         if "max redirections" in text.lower():

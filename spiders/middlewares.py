@@ -9,14 +9,14 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
-from scrapy import Request
+from scrapy import Request, signals
 from scrapy.crawler import Crawler
 from scrapy.exceptions import IgnoreRequest
 from scrapy.http import Response
 from scrapy.http.request import NO_CALLBACK
 
 from spiders.guard import check_url
-from spiders.problems import Blocked, RobotsDenied, SourceProblem
+from spiders.problems import Blocked, RobotsDenied
 from spiders.robots import RETRY_S, RobotsAnswer, Verdict
 
 if TYPE_CHECKING:
@@ -121,26 +121,43 @@ class RobotsMiddleware(_Base):
 class BlockMiddleware(_Base):
     """Sees every answer first. 403, 429 and the like end all work on that host and start its pause."""
 
+    def __init__(self, crawler: Crawler) -> None:
+        super().__init__(crawler)
+        # sent before the next queued request starts, so that not one more goes out
+        crawler.signals.connect(self.downloaded, signal=signals.response_downloaded)
+
+    def downloaded(self, response: Response, request: Request) -> None:
+        """Note a refusal and drop what waits in the host's queue."""
+        if request.meta.get(ROBOTS_REQUEST) or response.status not in BLOCKING:
+            return
+        host = _host(request.url)
+        if host not in self.spider.blocked:
+            self.spider.blocked[host] = self._block(host, response)
+            log.warning("%s", self.spider.blocked[host].sentence)
+        downloader = self.crawler.engine.downloader
+        slot = downloader.slots.get(downloader.get_slot_key(request))
+        while slot is not None and slot.queue:
+            _, waiting = slot.queue.popleft()
+            waiting.errback(self.spider.blocked[host])
+
+    def _block(self, host: str, response: Response) -> Blocked:
+        settings = self.spider.shared.settings
+        asked = retry_after(
+            (response.headers.get("Retry-After") or b"").decode("latin-1"), self.spider.shared.clock()
+        )
+        words = (
+            f"it asks for {_words(asked)}" if asked else f"it names no time, so {settings.block_pause_h:g} h"
+        )
+        return Blocked(
+            f"{host} answered {response.status} to {urlsplit(response.url).path or '/'}; we leave the host alone ({words})",
+            pause=asked or timedelta(hours=settings.block_pause_h),
+        )
+
     def process_response(self, request: Request, response: Response) -> Response:
         """Raises Blocked; other answers pass."""
         if request.meta.get(ROBOTS_REQUEST) or response.status not in BLOCKING:
             return response
-        host = _host(response.url)
-        pause = retry_after(
-            (response.headers.get("Retry-After") or b"").decode("latin-1"), self.spider.shared.clock()
-        )
-        asked = (
-            f"asks for {_words(pause)}"
-            if pause
-            else f"names no time, so {self.spider.shared.settings.block_pause_h:g} h"
-        )
-        block = Blocked(
-            f"{host} answered {response.status} to {urlsplit(response.url).path or '/'}; we leave the host alone ({asked})",
-            pause=pause or timedelta(hours=self.spider.shared.settings.block_pause_h),
-        )
-        self.spider.blocked[host] = block
-        log.warning("%s", block.sentence)
-        raise block
+        raise self.spider.blocked[_host(request.url)]
 
 
 def retry_after(value: str, now: datetime) -> timedelta | None:
@@ -164,14 +181,3 @@ def _host(url: str) -> str:
 def _words(pause: timedelta) -> str:
     seconds = int(pause.total_seconds())
     return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min"
-
-
-__all__ = [
-    "BLOCKING",
-    "ROBOTS_REQUEST",
-    "BlockMiddleware",
-    "GuardMiddleware",
-    "RobotsMiddleware",
-    "SourceProblem",
-    "retry_after",
-]

@@ -51,10 +51,11 @@ def to_post(item: PostItem, key: bytes, fetched_at: datetime) -> NewPost | Unusa
 
 
 def aside(bad: Unusable) -> Unusable:
-    """`bad` fit to be written: its payload and reason redacted."""
-    return bad.model_copy(
-        update={"payload": redact_value(bad.payload), "reason": redact(bad.reason).text[:500]}
-    )
+    """`bad` fit to be written: payload and reason redacted; the payload keeps the external id for another try."""
+    payload = redact_value(bad.payload)
+    if bad.external_id:
+        payload["external_id"] = bad.external_id
+    return bad.model_copy(update={"payload": payload, "reason": redact(bad.reason).text[:500]})
 
 
 def external_id(*parts: str) -> str:

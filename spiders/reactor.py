@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 MAX_CRAWLS = 16
 #: seconds that a stopped crawl gets to end by itself before it is cancelled
 GRACE_S = 5.0
+#: with no delay at all Scrapy 2.19 starts every queued request of a host at once, whatever its concurrency
+MIN_DELAY_S = 0.001
 
 
 class CrawlerThread:
@@ -163,7 +165,7 @@ def scrapy_settings(runs: Sequence[SourceRun], settings: CrawlSettings) -> dict[
     slots = {
         host: {
             "concurrency": 1,
-            "delay": max(delay_of(run) for run in runs if host in run.source.hosts),
+            "delay": max([MIN_DELAY_S, *(delay_of(run) for run in runs if host in run.source.hosts)]),
             "jitter": 0.0,
         }
         for host in set().union(*(run.source.hosts for run in runs))
@@ -201,11 +203,12 @@ def scrapy_settings(runs: Sequence[SourceRun], settings: CrawlSettings) -> dict[
         "DOWNLOAD_TIMEOUT": settings.timeout_s,
         "DOWNLOAD_MAXSIZE": int(settings.max_body_mb * 1024 * 1024),
         "DOWNLOAD_WARNSIZE": 0,
-        "DOWNLOAD_DELAY": settings.delay_s,
+        "DOWNLOAD_DELAY": max(MIN_DELAY_S, settings.delay_s),
         "DOWNLOAD_DELAY_JITTER": 0.0,
         "DOWNLOAD_SLOTS": slots,
         "CONCURRENT_REQUESTS": 8,
         "CONCURRENT_REQUESTS_PER_DOMAIN": 1,
+        "SCHEDULER_MEMORY_QUEUE": "scrapy.squeues.FifoMemoryQueue",  # in the order of the list, newest first
         "LOG_LEVEL": "INFO",
         "STATS_DUMP": False,
         "DEFAULT_REQUEST_HEADERS": {
