@@ -66,16 +66,13 @@ def _find(desk: Desk, incident: IncidentView, rule_id: str) -> DeadlineView:
     )
 
 
-def notice_passed(desk: Desk, limit: int = 200) -> int:
-    """Note clocks that have run out since the last tick: an event with the true time, and the red card."""
-    passed = clocks.passed_deadlines(desk.session, desk.now, limit)
-    for clock in passed:
-        clocks.notice_overdue(desk.session, clock.id, desk.now)
-        incident = queries.get_incident(desk.session, clock.incident_id)
-        if incident is not None:
-            _missed(desk, incident, clock)
-            cards.red(desk, incident, clock)
-    return len(passed)
+def notice_passed(desk: Desk, clock: DeadlineView) -> None:
+    """Note that a clock has run out since the last tick: an event with the true time, and the red card."""
+    clocks.notice_overdue(desk.session, clock.id, desk.now)
+    incident = queries.get_incident(desk.session, clock.incident_id)
+    if incident is not None:
+        _missed(desk, incident, clock)
+        cards.red(desk, incident, clock)
 
 
 def _missed(desk: Desk, incident: IncidentView, clock: DeadlineView) -> None:

@@ -20,7 +20,9 @@ Level = Literal["ok", "warning", "error"]
 _ROSTER_DAYS, _CALENDAR_DAYS = 30, 60
 #: a tick or a sender that was last well longer ago than this is reported
 _LATE = timedelta(minutes=5)
-TICK, SENDER = "alerts.tick", "alerts.send"
+TICK, SENDER, FAILED = "alerts.tick", "alerts.send", "alerts.failed"
+#: how long a failure of this room is reported
+_REMEMBERED = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ def health_of(session: Session, bundle: Bundle, now: datetime) -> list[Finding]:
         _calendar(bundle, now, say),
         *_lag(session, now, say),
         *_backlog(session, now, say),
+        *_failures(session, now, say),
     ]
 
 
@@ -143,3 +146,16 @@ def _backlog(session: Session, now: datetime, say: Wording) -> list[Finding]:
         text = say("累计{n}条消息被渠道拒收，见工作台消息记录", n=waiting.refused)
         found.append(Finding("refused", "warning", text))
     return found
+
+
+def _failures(session: Session, now: datetime, say: Wording) -> list[Finding]:
+    """Something that could not be worked off in the last day: an incident may not have been paged."""
+    beat = beats.get_beat(session, FAILED)
+    if beat is None or now - beat.ok_at > _REMEMBERED:
+        return []
+    text = say(
+        "{what} 处理失败（{reason}），相关事件可能未告警，请人工核对并联系运维",
+        what=beat.value.get("what", ""),
+        reason=beat.value.get("reason", ""),
+    )
+    return [Finding("alerts.failed", "error", text)]

@@ -6,26 +6,34 @@ one transaction with its place in the record, a message is claimed before and re
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+
+from jinja2 import TemplateError
 
 from alerts import cards, duties, heartbeat, paging, react, sender
 from alerts.calendar import WorkCalendar, load_calendar
 from alerts.desk import Counts, Desk
-from alerts.health import SENDER, TICK
+from alerts.health import FAILED, SENDER, TICK
 from alerts.results import Retry, SendResult
 from alerts.sender import Channels, SendSummary
 from config.bundle import Bundle
 from config.keys import Keys
-from incidents import beats, clocks, events
+from incidents import beats, clocks, events, lifecycle
 from incidents.clocks import TimerView
 from incidents.session import Database
+from incidents.states import Refused
 
 READER = "alerts"
 #: events and timers worked off in one transaction; keeps SQLite's lock short
-_EVENTS, _TIMERS = 50, 100
+_EVENTS, _TIMERS = 20, 20
 _CALENDAR = "alerts.calendar"
+#: wrong data or a bug of ours: it would fail the same way at every tick
+_BUGS = (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, TemplateError, Refused)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ def _step(desk: Desk) -> bool:
     seen = beats.cursor(session, READER)
     new = events.events_after(session, seen, _EVENTS)
     for event in new:
-        react.on_event(desk, event)
+        _guarded(desk, f"event {event.seq} ({event.kind})", partial(react.on_event, desk, event))
     if new:
         # our own events of this transaction come after these and are read next time
         beats.move_cursor(session, READER, new[-1].seq, desk.now)
@@ -70,10 +78,40 @@ def _step(desk: Desk) -> bool:
         return True  # an acknowledgement further on may stop a timer: read everything first
     timers = clocks.due_timers(session, desk.now, _TIMERS)
     for timer in timers:
-        _on_timer(desk, timer)
-    passed = duties.notice_passed(desk, _TIMERS)
+        if not _guarded(desk, f"timer {timer.id} ({timer.kind})", partial(_on_timer, desk, timer)):
+            clocks.finish_timer(session, timer.id, "superseded", desk.now)
+    passed = clocks.passed_deadlines(session, desk.now, _TIMERS)
+    for clock in passed:
+        if not _guarded(
+            desk, f"clock {clock.id} ({clock.rule_id})", partial(duties.notice_passed, desk, clock)
+        ):
+            clocks.notice_overdue(session, clock.id, desk.now)
     _check_calendar(desk)
-    return bool(new) or len(timers) == _TIMERS or passed == _TIMERS
+    return bool(new) or len(timers) == _TIMERS or len(passed) == _TIMERS
+
+
+def _guarded(desk: Desk, what: str, action: Callable[[], None]) -> bool:
+    """Do one thing in a savepoint. One that cannot be done must not keep all others from being done.
+
+    Errors of the database itself are not caught: they end the whole transaction, which is then tried again.
+    """
+    try:
+        with desk.session.begin_nested():
+            action()
+    except _BUGS as error:
+        _log.exception("%s could not be worked off", what)
+        reason = f"{type(error).__name__}: {error}"[:300]
+        lifecycle.record_act(
+            desk.session,
+            "alert_failed",
+            {"what": what, "reason": reason},
+            actor="system",
+            channel="system",
+            now=desk.now,
+        )
+        beats.beat(desk.session, FAILED, desk.now, {"what": what, "reason": reason})
+        return False
+    return True
 
 
 def _on_timer(desk: Desk, timer: TimerView) -> None:

@@ -9,13 +9,16 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from alerts import health, job
+from alerts import facts, health, job
+from alerts.message import Facts
 from alerts.resolver import deadline_json
+from config.bundle import Bundle
 from config.tokens import verify_ack
 from demo.fake_slack import FakeSlack
 from incidents import events, outbox
 from incidents.posts import NewPost
-from incidents.session import Database
+from incidents.queries import IncidentView
+from incidents.session import Database, Session
 from incidents.states import (
     Acknowledge,
     Assign,
@@ -257,11 +260,11 @@ def test_a_tick_that_dies_leaves_nothing_half_done(
 ) -> None:
     office.detect(post)
 
-    def die(*_: object, **__: object) -> bool:
+    def die(*_: object) -> None:
         raise RuntimeError("power cut")
 
     with monkeypatch.context() as patched:
-        patched.setattr("alerts.job.duties.notice_passed", die)
+        patched.setattr("alerts.job._check_calendar", die)
         with pytest.raises(RuntimeError):
             office.tick()
     assert office.deadlines() == {}
@@ -269,6 +272,29 @@ def test_a_tick_that_dies_leaves_nothing_half_done(
     assert list(office.kinds()) == ["detected"]
     office.work()
     assert list(office.kinds()) == ["detected", "deadline_opened", "rung_fired", "page_sent"]
+
+
+def test_one_event_that_cannot_be_worked_off_keeps_no_other_from_it_and_is_reported(
+    office: Office, post: Posts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.detect(post)
+    first = office.incident_id
+    office.detect(post)
+    real = facts.facts_of
+
+    def broken(session: Session, bundle: Bundle, incident: IncidentView) -> Facts:
+        if incident.id == first:
+            raise KeyError("a rule that is gone")
+        return real(session, bundle, incident)
+
+    monkeypatch.setattr(facts, "facts_of", broken)
+    office.work()
+    assert office.paged("sent") == [(1, "lin@jinan.example")]
+    found = {finding.check: finding for finding in health.health(office.db, office.bundle, office.now)}
+    assert found["alerts.failed"].level == "error"
+    assert "a rule that is gone" in found["alerts.failed"].text
+    office.incident_id = first
+    assert office.deadlines() == {}  # nothing half done either
 
 
 def test_many_events_are_worked_off_in_portions(office: Office, post: Posts) -> None:
