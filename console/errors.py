@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from console.context import Forbidden, NeedLogin, NeedNewPassword, visit
 from console.render import page
+from console.security import HEADERS
 
 log = logging.getLogger("quansheng.console")
 
@@ -92,10 +93,13 @@ def install(app: FastAPI) -> None:
         log.error("request failed: %s %s [%s]", request.method, request.url.path, reference, exc_info=error)
         busy = type(error).__name__ == "OperationalError"
         try:
-            return error_page(request, 503 if busy else 500, reference=reference)
+            answer = error_page(request, 503 if busy else 500, reference=reference)
         except Exception:  # noqa: BLE001 (the page itself needs the database, which may be what failed)
             title, sentence = TITLES[503 if busy else 500]
-            return HTMLResponse(
+            answer = HTMLResponse(
                 f"<!doctype html><meta charset=utf-8><title>{title}</title><h1>{title}</h1><p>{sentence}<p>{reference}",
                 503 if busy else 500,
             )
+        # this answer is made outside the middleware that adds them otherwise
+        answer.headers.update(HEADERS | {"Cache-Control": "no-store"})
+        return answer

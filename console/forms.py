@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, HTTPException, Request
 
 from console.context import Forbidden, NeedLogin, Visit, member, visit
 from console.security import same
@@ -35,8 +35,11 @@ class Posted(dict[str, str]):
 
 async def posted(request: Request) -> Posted:
     """Dependency: the fields, not yet checked (for people without a session)."""
-    if request.scope.get("state", {}).get("cross_site"):
+    state = request.scope.get("state", {})
+    if state.get("cross_site"):
         raise Forbidden(STALE)
+    if state.get("too_long"):
+        raise HTTPException(413)
     async with request.form(max_files=0, max_fields=60) as form:
         return Posted({key: value for key, value in form.items() if isinstance(value, str)})
 

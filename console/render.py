@@ -82,6 +82,13 @@ class Say:
         known = self.here.console.bundle.roster.person(actor)
         return known.name if known else actor
 
+    def recipient(self, address: str) -> str:
+        """Whom a message went to: an officer's name for their address, else the address."""
+        for person in self.here.console.bundle.roster.people:
+            if address and address in (person.id, person.email, person.slack_user):
+                return person.name
+        return address
+
     def domain(self, id: str) -> str:
         """The name of a subject."""
         return domain_label(id, self.here.lang)
@@ -177,7 +184,15 @@ class Say:
         """What an event says beyond its kind."""
         given = event.payload
         lines: list[Line] = []
-        if event.kind in ("assigned", "deadline_opened", "level_set", "false_alarm", "evaluated", "merged"):
+        if event.kind in (
+            "detected",
+            "assigned",
+            "deadline_opened",
+            "level_set",
+            "false_alarm",
+            "evaluated",
+            "merged",
+        ):
             lines.append(Line(self._headline(event)))
         if event.kind == "responded":
             url = str(given.get("url", ""))
@@ -205,6 +220,10 @@ class Say:
         given = event.payload
         if event.kind == "assigned":
             return self.department(str(given.get("department", "")))
+        if event.kind == "detected":
+            return (
+                f"{self.word('track', given.get('track', ''))} · {self.word('level', given.get('level', ''))}"
+            )
         if event.kind == "false_alarm":
             return self.word("false_alarm", given.get("reason", ""))
         if event.kind == "evaluated":

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -29,6 +30,8 @@ ZONE = ZoneInfo("Asia/Shanghai")
 NOW = datetime(2026, 11, 24, 10, 20, tzinfo=ZONE)
 PASSWORD = "Quan-2026-sheng"
 KEYS = Keys.derive(b"only for tests, 32 bytes or more of it")
+#: what the database fixtures sign events with
+AUDIT_KEY = b"a key that signs nothing but tests"
 #: one hash for all accounts: hashing is slow on purpose
 _HASH = hash_password(PASSWORD)
 
@@ -171,11 +174,16 @@ class World:
                 )
 
 
+@cache
+def jinan() -> Bundle:
+    """The packaged configuration, read once."""
+    return load_bundle(None)
+
+
 def world(db: Database, folder: Path, **settings: object) -> World:
-    """A world over `db` whose data folder is `folder`; the packaged Jinan configuration."""
-    file = folder / "quansheng.toml"
-    file.write_text("")
-    return World(db, load_bundle(file, data_dir=folder / "var", **settings))
+    """A world over `db` whose data folder lies in `folder`; the packaged Jinan configuration."""
+    change = {"config_dir": folder, "data_dir": folder / "var", **settings}
+    return World(db, replace(jinan(), settings=jinan().settings.model_copy(update=change)))
 
 
 class _InProcess(httpx.BaseTransport):

@@ -31,12 +31,17 @@ def suggest(here: Visit, incident: IncidentView) -> Suggestion:
 def _model(here: Visit) -> dict[str, Any]:
     now, settings = here.now, here.console.bundle.settings
     midnight = now.astimezone(here.console.zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    reading = {source.id for source in here.console.bundle.sources if source.enabled}
     with here.console.db.reading() as session:
         rows = desk.desk(session, now, department=here.department)
         model: dict[str, Any] = {
             "today": desk.today(session, midnight),
             "backlog": outbox.backlog(session, now),
-            "sick": [state for state in sources.list_states(session) if state.state not in sources.HEALTHY],
+            "sick": [
+                state
+                for state in sources.list_states(session)
+                if state.source_id in reading and state.state not in sources.HEALTHY
+            ],
             "silent": [
                 beat for beat in beats.all_beats(session) if beat.name in PULSES and now - beat.ok_at > SILENT
             ],
