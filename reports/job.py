@@ -198,7 +198,7 @@ def _enqueue(
     step = _step(edition)
     message = {
         "subject": rendered.subject,
-        "text": rendered.text,
+        "text": rendered.mail_text,
         "html": rendered.mail,
         "inline": pictures,
         "headers": {"X-Quansheng-Report": f"{REPORT} {saved.period} r{saved.revision}"},

@@ -31,8 +31,9 @@ def _matters_text(model: WeeklyModel, words: Words) -> list[str]:
     ):
         if group:
             lines.append(f"[{heading}]")
-        for line in group:
+        for line in group[: words.limit]:
             lines += [f"{line.number} {line.title}", f"  {words.tags(line)}", f"  {words.matter(line)}"]
+        lines += filter(None, [words.rest(len(group))])
     return lines or [_("本周没有新发现、升温或办结的事件。")]
 
 
@@ -71,7 +72,8 @@ def _clocks_text(model: WeeklyModel, words: Words) -> list[str]:
         )
         for row in model.rules
     ]
-    return rows + [words.missed_sentence(line) for line in model.missed]
+    missed = [words.missed_sentence(line) for line in model.missed[: words.limit]]
+    return [*rows, *missed, *filter(None, [words.rest(len(model.missed))])]
 
 
 def _departments_text(model: WeeklyModel, words: Words) -> list[str]:

@@ -23,6 +23,8 @@ from reports.words import Words
 
 #: domains drawn; the table below the chart holds all
 DRAWN = 8
+#: incidents and missed clocks of each kind that a mail lists
+LISTED = 15
 _ENVIRONMENT = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -58,10 +60,14 @@ class Image:
 
 @dataclass(frozen=True)
 class Rendered:
-    """A report in one language. `mail` shows pictures by cid, `page` by file name."""
+    """A report in one language. `mail` shows pictures by cid, `page` by file name.
+
+    The mail lists at most LISTED entries of each kind, so that it stays far below a megabyte; page and text list all.
+    """
 
     subject: str
     mail: str
+    mail_text: str
     page: str
     text: str
     images: tuple[Image, ...]
@@ -69,11 +75,11 @@ class Rendered:
 
 def render(model: WeeklyModel, edition: Edition, language: str) -> Rendered:
     """The whole report in one language (zh_CN or en)."""
-    words = Words(model, language)
-    images = _images(model, words)
-    subject = _subject(words, edition)
+    whole, short = Words(model, language), Words(model, language, LISTED)
+    images = _images(model, whole)
+    subject = _subject(whole, edition)
 
-    def html(source: Callable[[Image], str]) -> str:
+    def html(words: Words, source: Callable[[Image], str]) -> str:
         places = {"days": "", "domains": ""} | {
             image.name.removesuffix(".png"): source(image) for image in images
         }
@@ -85,9 +91,10 @@ def render(model: WeeklyModel, edition: Edition, language: str) -> Rendered:
 
     return Rendered(
         subject=subject,
-        mail=html(lambda image: f"cid:{image.cid}"),
-        page=html(lambda image: image.name),
-        text=plain_text(model, words, edition),
+        mail=html(short, lambda image: f"cid:{image.cid}"),
+        mail_text=plain_text(model, short, edition),
+        page=html(whole, lambda image: image.name),
+        text=plain_text(model, whole, edition),
         images=images,
     )
 

@@ -20,10 +20,11 @@ CITED = 6
 
 
 class Words:
-    """Texts of one report in one language."""
+    """Texts of one report in one language. `limit`: entries of a long list that are shown; None shows all."""
 
-    def __init__(self, model: WeeklyModel, language: str) -> None:
+    def __init__(self, model: WeeklyModel, language: str, limit: int | None = None) -> None:
         self.model = model
+        self.limit = limit
         self.language = language
         self.chinese = not language.startswith("en")
         self._ = translator("reports", language)
@@ -273,6 +274,12 @@ class Words:
         parts = [self.domain(line.domain), line.district, self.level(line.level), self.state(line.state)]
         return " · ".join(part for part in parts if part)
 
+    def rest(self, whole: int) -> str:
+        """How many entries of a list were left out; empty when it is whole."""
+        if self.limit is None or whole <= self.limit:
+            return ""
+        return self._("另有{n}项未列出，完整清单见控制台。").format(n=whole - self.limit)
+
     def link_sentence(self, link: LinkRow) -> str:
         """One link as a sentence, for the plain text."""
         name, who = self.link(link.id)
@@ -371,15 +378,16 @@ class Words:
                 reason=self.reason(line.reason),
                 note=(("，" if self.chinese else ", ") + line.note) if line.note else "",
             )
-            for line in m.false_alarms
+            for line in m.false_alarms[: self.limit]
         ]
+        left_out = self.rest(len(m.false_alarms))
+        if left_out:
+            lines.append(left_out)
         if m.manual:
             lines.append(self._("系统漏报、由人工上报{n}件。").format(n=m.manual))
         if m.merged:
-            pairs = [f"{line.number}→{line.parent}" for line in m.merged]
-            lines.append(
-                self._("并入其他事件{n}件（{pairs}）。").format(n=len(pairs), pairs=self.join(pairs))
-            )
+            pairs = self.cite([f"{line.number}→{line.parent}" for line in m.merged])
+            lines.append(self._("并入其他事件{n}件{pairs}。").format(n=len(m.merged), pairs=pairs))
         return lines
 
     def audit(self) -> str:

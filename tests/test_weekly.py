@@ -358,6 +358,21 @@ def test_a_week_that_lies_ahead_is_refused(db: Database, bundle: Bundle) -> None
         weekly(db, bundle, "2026-W49")
 
 
+def test_a_mail_about_many_incidents_stays_small_and_says_what_it_left_out(
+    town: Database, bundle: Bundle
+) -> None:
+    model = weekly(town, bundle)
+    many = model.model_copy(
+        update={"other_open": model.other_open * 300, "missed": model.missed * 100, "new": model.new * 100}
+    )
+    drawn = render(many, Edition(), "zh_CN")
+    assert len(drawn.mail.encode()) < 150_000
+    assert "另有285项未列出，完整清单见控制台。" in drawn.mail
+    assert drawn.mail_text.count("另有285项未列出") == 3
+    assert "未列出" not in drawn.text
+    assert "未列出" not in drawn.page
+
+
 # --- golden outputs --------------------------------------------------------------------------------------------
 
 
