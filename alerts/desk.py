@@ -107,7 +107,9 @@ class Desk:
             channel=way.channel,
             priority=priority,
             message=content,
-            now=self.now,
+            # messages of one tick leave in the order in which they were written
+            now=self.now + timedelta(microseconds=self.counts.messages),
+            not_before=self.now,
         )
         self.counts.messages += new
         return new
@@ -130,7 +132,9 @@ class Desk:
             for way in ladder.ways_to(self.bundle, route, person):
                 if way.channel == "slack" and not slack:
                     continue
-                extra = {"broadcast": occasion.urgent} if way.channel == "slack" else {}
+                extra: dict[str, Any] = {}
+                if way.channel == "slack":
+                    extra = {"broadcast": occasion.urgent, "blocks": message.brief}
                 self.post(incident, way, message, kind=kind, step=step, priority=priority, extra=extra)
 
 

@@ -82,6 +82,8 @@ class Message:
     text: str
     html: str
     blocks: list[dict[str, Any]] = field(default_factory=list)
+    #: the same for a reply in the incident's thread, whose first message says the rest
+    brief: list[dict[str, Any]] = field(default_factory=list)
 
     def for_channel(self, channel: str, thread: str) -> dict[str, Any]:
         """The outbox form of this message for one channel; mails with the same `thread` lie together."""
@@ -110,6 +112,7 @@ def write(facts: Facts, occasion: Occasion, *, now: datetime, language: str, zon
         text=_text(subject, occasion, rows, clocks, say),
         html=_html(facts, occasion, first, rows, clocks, say),
         blocks=_blocks(facts, occasion, subject, rows, clocks, say),
+        brief=_brief(facts, occasion, subject, say),
     )
 
 
@@ -266,6 +269,15 @@ def _blocks(
     buttons.append(_button(say("在工作台查看"), facts.console_url))
     blocks.append({"type": "actions", "elements": buttons})
     return blocks
+
+
+def _brief(facts: Facts, occasion: Occasion, subject: str, say: Wording) -> list[dict[str, Any]]:
+    words = "\n".join(escape(one_line(line, 1000)) for line in (occasion.because, occasion.ask) if line)
+    return [
+        {"type": "header", "text": {"type": "plain_text", "text": one_line(subject, _HEADER)}},
+        {"type": "section", "text": {"type": "mrkdwn", "text": words or escape(one_line(subject, _HEADER))}},
+        {"type": "actions", "elements": [_button(say("在工作台查看"), facts.console_url)]},
+    ]
 
 
 def _button(label: str, url: str, style: str = "") -> dict[str, Any]:

@@ -95,6 +95,8 @@ def _refresh_slack(desk: Desk, incident: IncidentView, occasion: Occasion, event
     message = desk.message(incident, occasion)
     way = ladder.Way("slack", target)
     version = event.version or 0
+    # only the latest state is worth showing
+    outbox.supersede(desk.session, incident.id, desk.now, kinds=("edit",))
     desk.post(incident, way, message, kind="edit", step=version, priority=4, extra={"edit": True})
     words = escape(f"{occasion.headline}: {occasion.because}")
     line = {"text": words, "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": words}}]}

@@ -349,6 +349,17 @@ def test_escalations_are_replies_in_the_thread_and_the_root_shows_who_acknowledg
     assert slack.messages[-1]["thread_ts"] == root["ts"]
 
 
+def test_the_thread_keeps_the_order_of_events_and_the_root_shows_the_latest(
+    wired: Office, post: Posts, slack: FakeSlack
+) -> None:
+    wired.detect(post).work()
+    wired.do(Acknowledge(epoch=1)).do(Confirm()).do(Assign("education")).do(SignFor()).work()
+    said = [message["text"].partition(":")[0] for message in slack.messages[1:]]
+    assert said == ["已确认收到", "属实", "交办", "签收"]
+    assert "签收" in slack.messages[0]["text"]
+    assert slack.edits == 1
+
+
 def test_those_who_were_woken_too_learn_that_it_is_taken_care_of(
     wired: Office, post: Posts, mail: FakeMailServer
 ) -> None:
