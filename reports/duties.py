@@ -34,7 +34,8 @@ def links(desk: Desk) -> tuple[LinkRow, ...]:
                 begun, done = round_.times.get(start), round_.times.get(end)
                 if begun is None:
                     continue
-                if done is not None and since <= done < as_of:
+                known = round_.ended(end)
+                if done is not None and known is not None and since <= known < as_of:
                     ended[name].append((max(0, int((done - begun).total_seconds())), story.number))
                 elif done is None and not is_over(now.state) and round_.round == now.round:
                     waiting[name].append((int((as_of - begun).total_seconds()), story.number))
@@ -82,7 +83,7 @@ def by_rule(
         closed = clock.closed_at if clock.closed_at is not None and clock.closed_at < as_of else None
         if clock.due_at < min(closed or as_of, as_of):
             holder = department_at(story, clock.due_at)
-            action = bundle.rules.rule(clock.rule_id).action
+            action = _rule(bundle, clock.rule_id)[0]
             lines.append(_missed(story, clock, closed, as_of, holder, action, earlier=clock.due_at < since))
             if clock.due_at >= since:
                 ran_out[clock.rule_id].append(story.number)
@@ -94,13 +95,13 @@ def by_rule(
             running[clock.rule_id] += 1
     rows = []
     for rule_id in sorted(kept.keys() | ran_out.keys() | running.keys()):
-        rule = bundle.rules.rule(rule_id)
+        action, source, quote = _rule(bundle, rule_id)
         rows.append(
             RuleRow(
                 rule=rule_id,
-                action=rule.action,
-                source=rule.source,
-                quote=rule.quote or "",
+                action=action,
+                source=source,
+                quote=quote,
                 kept=len(kept[rule_id]),
                 missed=len(ran_out[rule_id]),
                 running=running[rule_id],
@@ -110,6 +111,12 @@ def by_rule(
         )
     lines.sort(key=lambda line: (line.earlier, -line.late, line.number))
     return tuple(rows), tuple(lines), outcomes
+
+
+def _rule(bundle: Bundle, rule_id: str) -> tuple[str, str, str]:
+    """Action, source and quotation of a rule; empty for one that the configuration no longer has."""
+    known = next((rule for rule in bundle.rules.rules() if rule.id == rule_id), None)
+    return (known.action, known.source, known.quote) if known else ("", "", "")
 
 
 def _missed(
@@ -157,7 +164,8 @@ def departments(desk: Desk, outcomes: Sequence[Outcome], names: dict[str, str]) 
             add(now.department, "open", story.number)
         for round_ in rounds(story):
             answered, begun = round_.times.get("responded"), round_.times.get("assigned")
-            if answered is not None and since <= answered < as_of:
+            known = round_.ended("responded")
+            if answered is not None and known is not None and since <= known < as_of:
                 add(round_.answered_by, "responded", story.number)
                 if begun is not None and round_.answered_by:
                     answers[round_.answered_by].append(max(0, int((answered - begun).total_seconds())))

@@ -38,6 +38,12 @@ class Round:
     round: int
     times: dict[str, datetime] = field(default_factory=dict)
     answered_by: str = ""  # department that held the incident when it was answered
+    #: when the answer was entered; its publication (`times`) may lie days before that
+    answer_known: datetime | None = None
+
+    def ended(self, instant: str) -> datetime | None:
+        """When an instant became known: the week in which a link counts. An answer entered late counts late, not never."""
+        return self.answer_known if instant == "responded" else self.times.get(instant)
 
 
 def situation(events: tuple[StoryEvent, ...]) -> Situation:
@@ -65,7 +71,7 @@ def rounds(story: Story) -> list[Round]:
             round_.times.setdefault("posted", story.first_posted_at)
         if event.kind == "responded" and "responded" not in round_.times:
             round_.times["responded"] = published_at(event)
-            round_.answered_by = department
+            round_.answered_by, round_.answer_known = department, event.occurred_at
         elif event.kind in _INSTANTS:
             round_.times.setdefault(_INSTANTS[event.kind], event.occurred_at)
     return [found[number] for number in sorted(found)]

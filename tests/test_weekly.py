@@ -20,7 +20,7 @@ from incidents.judgements import NewJudgement, save_judgements
 from incidents.lifecycle import handle
 from incidents.posts import NewPost, save_posts
 from incidents.session import Database
-from incidents.states import Note
+from incidents.states import Note, Respond
 from reports.layout import Edition
 from reports.model import WeeklyModel
 from reports.period import WeekError, period_of, week_before
@@ -316,6 +316,29 @@ def test_a_running_week_is_looked_at_until_now(town: Database, bundle: Bundle) -
         hour=utc(at(11, "08:00")),
     )
     assert "本周尚未结束" in render(model, Edition(kind="preview"), "zh_CN").text
+
+
+def test_an_answer_entered_late_counts_in_the_week_it_was_entered(town: Database, bundle: Bundle) -> None:
+    def answers(week: str, now: datetime) -> dict[str, int | None]:
+        link = next(row for row in weekly(town, bundle, week, now).links if row.id == "assigned_responded")
+        return {"n": link.n, "median": link.median}
+
+    before = answers(WEEK, MONDAY)
+    published, entered = at(22, "14:10"), at(24, "09:00")  # published on Sunday, entered on Tuesday
+    with town.transaction() as session:
+        answer = Respond(url="https://gov.example.invalid/late", published_at=published)
+        handle(session, 8, answer, actor="wang", channel="console", now=entered)
+    next_week = at(30, "08:00")
+    assert answers(WEEK, next_week) == before
+    assert answers("2026-W48", next_week) == {"n": 1, "median": 86400}
+
+
+def test_a_rule_that_is_configured_no_longer_does_not_stop_the_report(town: Database, bundle: Bundle) -> None:
+    with town.transaction() as session:
+        session.execute(text("UPDATE deadline SET rule_id = 'R99' WHERE rule_id = 'R03'"))
+    model = weekly(town, bundle)
+    assert [row.rule for row in model.rules] == ["R01", "R02", "R99"]
+    assert "R99" in render(model, Edition(), "zh_CN").text
 
 
 # --- empty, odd and wrong weeks --------------------------------------------------------------------------------
