@@ -160,6 +160,8 @@ class HostSpider(Spider):
             await self._finish(run)
 
     async def _finish(self, run: SourceRun) -> None:
+        if run.stopped:
+            return
         try:
             await run.finish()
         except Exception as exc:  # border: the database refused; the next crawl reads the same posts again

@@ -19,6 +19,7 @@ from incidents.crawl_progress import keep_cursor, known_ids
 from incidents.posts import SaveResult, save_posts, set_aside
 from incidents.session import Database
 from incidents.sources import SourceView, list_states, record_crawl
+from spiders.hostlock import host_locks
 from spiders.reactor import crawler_thread, stop_crawls
 from spiders.source_run import NEW, Batch, SourceRun
 
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SourceSummary:
-    """How one source did. `state` is one of spiders.problems.STATES, or "paused" when its host is left alone."""
+    """How one source did. `state` is one of spiders.problems.STATES, "paused" when its host is left alone, "stopped" at a clean stop."""
 
     source_id: str
     state: str
@@ -75,21 +76,50 @@ def run(
 
     Blocks until all have ended (each host at most crawl.crawl_limit_s) and may be called from any thread. Posts are stored
     as each source ends. `clock` tells the time while the crawl runs (default: `now` all the time, so that a simulated run can be
-    repeated); `env` fills `${NAME}` in headers (default: the process environment); `progress` is called after each source.
+    repeated); `env` fills `${NAME}` in headers (default: the process environment); `progress` is called after
+    each source, from the crawler's thread.
     Raises ConfigError for an unknown or disabled source in `only`. A host that blocked us is left alone until its pause is over,
     even for a named source. Failures of sources are states, never exceptions.
     """
     began = time.monotonic()
     clock = clock or (lambda: now)
-    with db.reading() as session:
-        states = {state.source_id: state for state in list_states(session)}
-    chosen = _named(bundle, only) if only else due_sources(bundle.sources, states, now)
-    paused_until = host_pauses(bundle.sources, states, now)
-    paused = [source for source in chosen if any(host in paused_until for host in source.hosts)]
-    summaries = [_paused(source, paused_until) for source in paused] if only else []
-    for skipped in summaries:
-        if progress is not None:
-            progress(skipped)
+    named = _named(bundle, only) if only else None
+    hosts = {
+        host
+        for source in (bundle.sources if named is None else named)
+        if source.enabled
+        for host in source.hosts
+    }
+    with host_locks(bundle.settings.data_path / "locks", hosts) as busy:
+        with db.reading() as session:  # only now: another process may have just read these hosts
+            states = {state.source_id: state for state in list_states(session)}
+        chosen = due_sources(bundle.sources, states, now) if named is None else named
+        resting = _resting(chosen, host_pauses(bundle.sources, states, now), busy)
+        active = [source for source in chosen if source.id not in resting]
+        skipped = tuple(resting.values()) if named is not None else ()
+        for one in skipped:
+            if progress is not None:
+                progress(one)
+        done = _crawl(db, bundle, keys, active, states, clock, os.environ if env is None else env, progress)
+    summary = CrawlSummary((*skipped, *done), time.monotonic() - began)
+    if summary.sources:
+        log.info("crawl: %s", summary.describe())
+    return summary
+
+
+def _crawl(
+    db: Database,
+    bundle: Bundle,
+    keys: Keys,
+    sources: Sequence[Source],
+    states: Mapping[str, SourceView],
+    clock: Callable[[], datetime],
+    env: Mapping[str, str],
+    progress: Callable[[SourceSummary], None] | None,
+) -> list[SourceSummary]:
+    """Crawl `sources` now and wait for the end."""
+    if not sources:
+        return []
     writer = _DatabaseStore(db)
     settings = bundle.settings.crawl
 
@@ -97,30 +127,35 @@ def run(
         if progress is not None:
             progress(_summary(done))
 
-    runs = [
-        SourceRun(
-            source,
-            settings,
-            writer,
-            keys.pseudonym,
-            clock,
-            cursor=dict((states[source.id].cursor or {}) if source.id in states else {}),
-            failures=states[source.id].failures if source.id in states else 0,
-            env=os.environ if env is None else env,
-            on_finish=finished,
+    runs = []
+    for source in sources:
+        state = states.get(source.id) or SourceView(source.id)
+        cursor = dict(state.cursor or {})
+        runs.append(
+            SourceRun(source, settings, writer, keys.pseudonym, clock, cursor, state.failures, env, finished)
         )
-        for source in chosen
-        if source not in paused
-    ]
     try:
-        if runs:
-            crawler_thread().crawl(by_host(runs), settings, clock)
+        crawler_thread().crawl(by_host(runs), settings, clock)
     finally:
         writer.close()
-    summary = CrawlSummary((*summaries, *(_summary(done) for done in runs)), time.monotonic() - began)
-    if summary.sources:
-        log.info("crawl: %s", summary.describe())
-    return summary
+    return [_summary(done) for done in runs]
+
+
+def _resting(
+    sources: Iterable[Source], paused_until: Mapping[str, datetime], busy: frozenset[str]
+) -> dict[str, SourceSummary]:
+    """Source id -> why it is not read now, although it is its turn."""
+    resting = {}
+    for source in sources:
+        pauses = [paused_until[host] for host in source.hosts if host in paused_until]
+        if pauses:
+            why = f"its host asked to be left alone until {max(pauses).isoformat(timespec='minutes')}"
+            resting[source.id] = SourceSummary(source.id, "paused", why)
+        elif source.hosts & busy:
+            resting[source.id] = SourceSummary(
+                source.id, "paused", "another crawl is reading its host at this moment"
+            )
+    return resting
 
 
 def stop(timeout_s: float = 10.0) -> None:
@@ -189,15 +224,10 @@ def _named(bundle: Bundle, names: Sequence[str]) -> list[Source]:
     return chosen
 
 
-def _paused(source: Source, until: Mapping[str, datetime]) -> SourceSummary:
-    when = max(until[host] for host in source.hosts if host in until)
-    return SourceSummary(
-        source.id, "paused", f"its host asked to be left alone until {when.isoformat(timespec='minutes')}"
-    )
-
-
 def _summary(done: SourceRun) -> SourceSummary:
     tally = done.tally
+    if done.stopped:
+        return SourceSummary(done.source.id, "stopped", "the process is being stopped; it stays due")
     if done.ending is None or done.error:
         state, evidence = (
             "error",

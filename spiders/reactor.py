@@ -57,9 +57,20 @@ class CrawlerThread:
         """Run one crawl for each group of sources that share hosts, at most MAX_CRAWLS at once; returns when all have ended.
 
         Every run is finished afterwards (its `ending` is set, or its `error` says why not). May be called from several
-        threads: a host that another call is crawling is waited for.
+        threads: a host that another call is crawling is waited for. Raises TimeoutError if the loop is stuck.
         """
-        asyncio.run_coroutine_threadsafe(self._crawl_all(groups, settings, clock), self._loop).result()
+        rounds = -(-len(groups) // MAX_CRAWLS)
+        longest = rounds * (settings.crawl_limit_s + settings.timeout_s + 2 * GRACE_S) + 60.0
+        work = asyncio.run_coroutine_threadsafe(self._crawl_all(groups, settings, clock), self._loop)
+        try:
+            work.result(longest)
+        except KeyboardInterrupt:
+            self.stop()
+            raise
+
+    def forget_robots(self) -> None:
+        """Drop what is known of every robots.txt, so that the next crawl asks again."""
+        self._loop.call_soon_threadsafe(self._gates.clear)
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """End running crawls; what they have read is saved. The thread stays: the reactor cannot be started twice."""
@@ -122,7 +133,11 @@ class CrawlerThread:
             for lock in locks:
                 lock.release()
             for run in runs:
-                if run.ending is None and not run.error:
+                if run.ending is None and self._stopping:
+                    run.truncated = True
+                    # a source that was not read yet stays as it was: due
+                    run.stopped = not run.tally.lists_read
+                if run.ending is None and not run.error and not run.stopped:
                     await self._finish(run)
 
     async def _crawl_one(self, runs: list[SourceRun], shared: Shared) -> None:

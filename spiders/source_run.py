@@ -105,6 +105,7 @@ class SourceRun:
         self.notes: list[str] = []
         self.ending: Ending | None = None
         self.error = ""  # the database's own failure
+        self.stopped = False  # the process is being stopped before this source was read
         #: requests under way; the source is finished when none is left
         self.pending = 0
         #: an earlier crawl did not come to its end, so known posts do not prove that older ones are known

@@ -14,9 +14,9 @@ import pytest
 from config.settings import ConfigError
 from incidents.posts import list_quarantine, unjudged
 from incidents.session import Database
-from incidents.sources import SourceView, get_state
+from incidents.sources import SourceView, get_state, list_states
 from spiders.importer import retry_set_aside
-from spiders.job import CrawlSummary
+from spiders.job import CrawlSummary, stop
 from tests.fakes.crawl import KEYS, NOW, crawl, source
 from tests.fakes.site import Answer, Hit, Site, article, rss
 
@@ -620,3 +620,56 @@ def test_spiders_work_on_both_databases(any_db: Database, tmp_path: Path) -> Non
         feed = source("f", "rss", site.url + "/f")
         assert crawl(any_db, feed).new_posts == 3
         assert only(crawl(any_db, feed, now=NOW + timedelta(hours=1)))[0] == "unchanged"
+
+
+def test_a_host_that_another_crawl_is_reading_is_left_alone(db: Database) -> None:
+    with Site() as site:
+        arrived, go_on = threading.Event(), threading.Event()
+
+        def slow(hit: Hit) -> Answer:
+            arrived.set()
+            go_on.wait(20)
+            return Answer(200, rss(entries(site, 1)), {"Content-Type": "text/xml"})
+
+        site.on("/f", slow)
+        feed = source("f", "rss", site.url + "/f")
+        first: list[CrawlSummary] = []
+        thread = threading.Thread(target=lambda: first.append(crawl(db, feed)))
+        thread.start()
+        assert arrived.wait(20)
+        second = crawl(db, feed, only=("f",))
+        assert only(second) == ("paused", "another crawl is reading its host at this moment")
+        assert crawl(db, feed).sources == ()
+        go_on.set()
+        thread.join(30)
+        assert first[0].new_posts == 1
+        assert site.hits("/f") == 1
+
+
+def test_a_clean_stop_ends_the_crawl_and_blames_no_source(db: Database) -> None:
+    with Site() as site:
+        arrived, go_on = threading.Event(), threading.Event()
+
+        def slow(hit: Hit) -> Answer:
+            arrived.set()
+            go_on.wait(20)
+            return Answer(200, rss(entries(site, 1)), {"Content-Type": "text/xml"})
+
+        site.on("/0", slow)
+        for n in range(1, 4):
+            site.on(f"/{n}", slow)
+        feeds = [source(f"f{n}", "rss", f"{site.url}/{n}") for n in range(4)]
+        summaries: list[CrawlSummary] = []
+        thread = threading.Thread(target=lambda: summaries.append(crawl(db, *feeds)))
+        thread.start()
+        assert arrived.wait(20)
+        stopping = threading.Thread(target=stop)
+        stopping.start()
+        go_on.set()
+        thread.join(30)
+        stopping.join(30)
+        assert {s.state for s in summaries[0].sources} <= {"ok", "stopped"}
+        with db.reading() as session:
+            assert all(state.failures == 0 for state in list_states(session))
+        assert crawl(db, *feeds, now=NOW + timedelta(hours=1)).failed == ()
+        assert len(texts(db)) == 4

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any, cast
+from weakref import WeakSet
 
 from config.bundle import Bundle
 from config.keys import Keys
@@ -13,12 +16,14 @@ from config.settings import CrawlSettings, Settings
 from config.sources import ColumnSource, JsonSource, RssSource, SitemapSource, Source
 from incidents.session import Database
 from spiders.job import CrawlSummary, run
+from spiders.reactor import crawler_thread
 
 KEYS = Keys.derive(b"a secret that protects nothing but tests")
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=timezone(timedelta(hours=8)))
 #: no waiting between requests, and the loopback site may be asked
 CRAWL = CrawlSettings(delay_s=0, allow_private_hosts=("127.0.0.1",), timeout_s=10)
 
+_SEEN: WeakSet[Database] = WeakSet()
 _KINDS = {"rss": RssSource, "sitemap": SitemapSource, "column": ColumnSource, "json": JsonSource}
 
 
@@ -43,10 +48,20 @@ class _Sources:
         return next((item for item in self.sources if item.id == source_id), None)
 
 
-def bundle(*sources: Source, crawl: CrawlSettings = CRAWL, **changed: Any) -> Bundle:
+def bundle(
+    *sources: Source, crawl: CrawlSettings = CRAWL, data_dir: Path | None = None, **changed: Any
+) -> Bundle:
     """A bundle that holds only what the spiders read."""
-    settings = Settings.model_construct(crawl=crawl.model_copy(update=changed))
+    settings = Settings.model_construct(
+        crawl=crawl.model_copy(update=changed),
+        data_dir=data_dir or Path(tempfile.gettempdir()) / "quansheng-tests",
+    )
     return cast("Bundle", _Sources(settings, sources))
+
+
+def folder_of(db: Database) -> Path | None:
+    """The folder of a SQLite database: each test has its own."""
+    return Path(db.url.removeprefix("sqlite:///")).parent if db.is_sqlite else None
 
 
 def crawl(
@@ -58,5 +73,16 @@ def crawl(
     env: dict[str, str] | None = None,
     **changed: Any,
 ) -> CrawlSummary:
-    """One call of the job."""
-    return run(db, bundle(*sources, **changed), KEYS, now, only=only, clock=clock, env=env or {})
+    """One call of the job. The first one for a database begins without any robots.txt: ports are used again."""
+    if db not in _SEEN:
+        _SEEN.add(db)
+        crawler_thread().forget_robots()
+    return run(
+        db,
+        bundle(*sources, data_dir=folder_of(db), **changed),
+        KEYS,
+        now,
+        only=only,
+        clock=clock,
+        env=env or {},
+    )

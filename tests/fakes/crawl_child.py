@@ -18,7 +18,7 @@ from sqlalchemy import event
 from incidents.session import Database
 from spiders.importer import import_file
 from spiders.job import run
-from tests.fakes.crawl import CRAWL, KEYS, NOW, bundle, source
+from tests.fakes.crawl import CRAWL, KEYS, NOW, bundle, folder_of, source
 
 
 def sources(site: str) -> list[Any]:
@@ -42,7 +42,14 @@ def main(url: str, site: str, death: str = "") -> None:
     if death:
         _die(db, *death.split(":"))
     if site.startswith("http"):
-        run(db, bundle(*sources(site), crawl=CRAWL), KEYS, NOW, only=("feed", "api", "map"), env={})
+        run(
+            db,
+            bundle(*sources(site), crawl=CRAWL, data_dir=folder_of(db)),
+            KEYS,
+            NOW,
+            only=("feed", "api", "map"),
+            env={},
+        )
     else:
         import_file(db, Path(site), None, KEYS.pseudonym, NOW)
     db.close()
