@@ -104,6 +104,7 @@ def days_chart(
             fontproperties=_font(11.5),
         )
     axes.set_ylim(0, top * 1.16)
+    axes.set_xlim(-0.6, 6.6)  # room for a whole week, also while it runs
     axes.set_xticks(list(places), list(days))
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.grid(axis="y", color=_GRID, linewidth=0.7)

@@ -33,7 +33,7 @@ class Volume(_Part):
 
 
 class DayRow(_Part):
-    """One day of the week, in local time."""
+    """One day of the week that has begun, in local time."""
 
     day: date
     posts: int

@@ -34,6 +34,11 @@ class Period:
         """Monday 00:00 of the next week."""
         return self.days[-1]
 
+    @property
+    def seen(self) -> tuple[datetime, ...]:
+        """The days' bounds as far as the week has run: a post dated into the future waits for its day."""
+        return tuple(min(day, self.as_of) for day in self.days)
+
 
 def week_of(day: date) -> str:
     """The ISO week of a day, as `2026-W47`."""

@@ -45,6 +45,7 @@ def days(period: Period, cells: Sequence[PostCell], before: Sequence[PostCell]) 
             before=old[index],
         )
         for index, start in enumerate(period.days[:-1])
+        if start < period.as_of  # a day to come has no figure, not a zero
     )
 
 

@@ -26,7 +26,7 @@ def build_weekly(session: Session, bundle: Bundle, week: str, now: datetime) -> 
     """
     city, reports = bundle.settings.city, bundle.settings.reports
     period = period_of(week, now, ZoneInfo(city.timezone))
-    cells = numbers.post_cells(session, period.days)
+    cells = numbers.post_cells(session, period.seen)
     cells_before = numbers.post_cells(session, period.before)
     desk = Desk(session, period)
     department_names = {entry.id: entry.zh for entry in bundle.departments.departments}
@@ -50,7 +50,7 @@ def build_weekly(session: Session, bundle: Bundle, week: str, now: datetime) -> 
         rules=rules,
         missed=missed,
         departments=departments(desk, outcomes, department_names),
-        sources=sources(bundle, numbers.source_counts(session, period.days)),
+        sources=sources(bundle, numbers.source_counts(session, period.seen)),
         rules_version=bundle.rules.version,
         department_names=department_names,
         audit=AuditHead(seq=head.seq, hash=head.hash),

@@ -7,7 +7,7 @@ figure that the model does not hold has no sentence. msgids are the Chinese text
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from config.domains import domain_label
@@ -162,8 +162,8 @@ class Words:
 
     def period(self) -> str:
         """Which week this is."""
-        last = self.model.days[-1].day
-        first = self.model.days[0].day
+        first = self.model.since.astimezone(self.zone).date()
+        last = (self.model.until - timedelta(days=1)).astimezone(self.zone).date()
         year, week = self.model.week.split("-W")
         if self.chinese:
             return f"{year}年第{int(week)}周（{first.year}年{first.month}月{first.day}日至{last.month}月{last.day}日）"

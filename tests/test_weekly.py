@@ -307,6 +307,8 @@ def test_a_running_week_is_looked_at_until_now(town: Database, bundle: Bundle) -
     now = at(18, "08:00")
     model = weekly(town, bundle, now=now)
     assert model.preliminary
+    assert [row.day.day for row in model.days] == [16, 17, 18]
+    assert "11月16日至11月22日" in render(model, Edition(kind="preview"), "zh_CN").subject
     assert model.detected == 1
     assert {line.state for line in model.new} == {"confirmed"}
     # compared with the week before up to the same hour
@@ -339,6 +341,14 @@ def test_a_rule_that_is_configured_no_longer_does_not_stop_the_report(town: Data
     model = weekly(town, bundle)
     assert [row.rule for row in model.rules] == ["R01", "R02", "R99"]
     assert "R99" in render(model, Edition(), "zh_CN").text
+
+
+def test_the_first_second_of_a_week_and_a_post_from_the_future(town: Database, bundle: Bundle) -> None:
+    late_post(town, at(25))  # the source's clock runs ahead
+    for now, posts in ((at(23, "00:00"), 0), (at(24, "12:00"), 0), (at(25, "10:00"), 1)):
+        model = weekly(town, bundle, "2026-W48", now)
+        assert model.volume.posts == sum(row.posts for row in model.days) == posts
+        assert "2026年第48周" in render(model, Edition(kind="preview"), "zh_CN").text
 
 
 # --- empty, odd and wrong weeks --------------------------------------------------------------------------------
