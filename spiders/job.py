@@ -84,16 +84,13 @@ def run(
     began = time.monotonic()
     clock = clock or (lambda: now)
     named = _named(bundle, only) if only else None
-    hosts = {
-        host
-        for source in (bundle.sources if named is None else named)
-        if source.enabled
-        for host in source.hosts
-    }
+    candidates = due_sources(bundle.sources, _states(db), now) if named is None else named
+    if not candidates:
+        return CrawlSummary()
+    hosts = {host for source in candidates for host in source.hosts}
     with host_locks(bundle.settings.data_path / "locks", hosts) as busy:
-        with db.reading() as session:  # only now: another process may have just read these hosts
-            states = {state.source_id: state for state in list_states(session)}
-        chosen = due_sources(bundle.sources, states, now) if named is None else named
+        states = _states(db)  # again: another crawl may have just ended with these hosts
+        chosen = due_sources(candidates, states, now) if named is None else named
         resting = _resting(chosen, host_pauses(bundle.sources, states, now), busy)
         active = [source for source in chosen if source.id not in resting]
         skipped = tuple(resting.values()) if named is not None else ()
@@ -105,6 +102,11 @@ def run(
     if summary.sources:
         log.info("crawl: %s", summary.describe())
     return summary
+
+
+def _states(db: Database) -> dict[str, SourceView]:
+    with db.reading() as session:
+        return {state.source_id: state for state in list_states(session)}
 
 
 def _crawl(
