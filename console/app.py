@@ -7,6 +7,7 @@ from datetime import datetime
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from starlette.middleware.gzip import GZipMiddleware
 
 from config.bundle import Bundle
 from config.keys import Keys
@@ -14,7 +15,7 @@ from console import errors
 from console.context import Console
 from console.render import STATIC, asset_hashes, environment
 from console.security import Guard
-from console.views import ack, acts, api, auth, desk, incident, search, state
+from console.views import accounts, ack, acts, api, auth, desk, incident, search, state
 from incidents.session import Database
 
 
@@ -32,9 +33,10 @@ def create_app(db: Database, bundle: Bundle, keys: Keys, now: Callable[[], datet
         openapi_url="/api/openapi.json",
     )
     app.state.console = Console(db, bundle, keys, now, environment(), asset_hashes())
-    for module in (auth, desk, search, state, acts, incident, ack, api):
+    for module in (auth, accounts, desk, search, state, acts, incident, ack, api):
         app.include_router(module.router)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    # only files are compressed: compressed pages that hold a form token and an echoed query could leak the token
+    app.mount("/static", GZipMiddleware(StaticFiles(directory=STATIC), minimum_size=1024), name="static")
     errors.install(app)
     app.add_middleware(Guard, https=bundle.settings.link_base.startswith("https://"))
     return app

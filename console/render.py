@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from config.domains import domain_label
 from config.roster import OnDuty
 from console import rights, words
 from console.context import LANG_COOKIE, LANGUAGES, Visit
-from incidents.queries import EventView, IncidentView
+from incidents import accounts
+from incidents.queries import EventView, IncidentView, get_incident
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -80,7 +82,12 @@ class Say:
         if actor == "system":
             return self.here.t("系统")
         known = self.here.console.bundle.roster.person(actor)
-        return known.name if known else actor
+        return known.name if known else self._logins.get(actor, actor)
+
+    @cached_property
+    def _logins(self) -> dict[str, str]:
+        with self.here.console.db.reading() as session:
+            return {account.login: account.display_name for account in accounts.list_accounts(session)}
 
     def recipient(self, address: str) -> str:
         """Whom a message went to: an officer's name for their address, else the address."""
@@ -233,7 +240,9 @@ class Say:
                 f"{self.word('level', given.get('from', ''))} → {self.word('level', given.get('level', ''))}"
             )
         if event.kind == "merged":
-            return self.here.t("并入内部编号 {id} 的事件", id=given.get("parent_id", ""))
+            with self.here.console.db.reading() as session:
+                parent = get_incident(session, int(given["parent_id"]))
+            return f"{parent.number} {parent.title}" if parent else ""
         due = given.get("due_at")
         until = self.here.t("，至 {time}", time=self.full(datetime.fromisoformat(due))[:16]) if due else ""
         return self._rule(str(given.get("rule") or "")) + until

@@ -30,7 +30,7 @@ HEADERS = {
 #: a weekly report is one HTML file with inline styles, as mail clients need it: shown without any script
 REPORT_CSP = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; "
-    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'; sandbox allow-popups allow-top-navigation"
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 #: no form of ours is longer (bytes)
 MAX_BODY = 256 * 1024

@@ -82,6 +82,7 @@ EVENTS = {
     "logged_out": "退出",
     "password_changed": "修改密码",
     "account_created": "建立账号",
+    "password_reset": "重置密码",
     "heartbeat": "平安报告",
 }
 CHANNELS = {

@@ -197,7 +197,8 @@ class _InProcess(httpx.BaseTransport):
 
         async def ask() -> httpx.Response:
             answer = await self._inner.handle_async_request(request)
-            return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
+            raw = b"".join([chunk async for chunk in answer.aiter_raw()])
+            return httpx.Response(answer.status_code, headers=answer.headers, stream=httpx.ByteStream(raw))
 
         return asyncio.run(ask())
 

@@ -51,6 +51,20 @@ def test_the_desk_shows_the_most_urgent_first(town: World) -> None:
     assert f"i-{fresh.id}" in html
 
 
+def test_a_refresh_brings_nothing_when_nothing_happened(town: World) -> None:
+    incident = town.incident("测试事件", TEXTS)
+    browser = client(town)
+    first = browser.get("/desk/live").text
+    found = re.search(r'data-mark="([^"]+)"', first)
+    assert found
+    seen = {"X-Quansheng-Seen": found[1]}
+    assert browser.get("/desk/live", headers=seen).status_code == 204
+    town.act(incident, Confirm())
+    again = browser.get("/desk/live", headers=seen)
+    assert again.status_code == 200
+    assert "属实待交办" in again.text
+
+
 def test_level_is_told_in_words_and_by_shape_not_only_by_colour(town: World) -> None:
     town.incident("重大事件", TEXTS, level="major")
     html = client(town).get("/").text
@@ -69,7 +83,7 @@ def test_one_press_acknowledges_and_the_desk_says_who(town: World) -> None:
     assert answer.status_code == 303
     assert answer.headers["location"] == f"/?done=ack&n={incident.number}#i-{incident.id}"
     after = browser.get("/?done=ack").text
-    assert "lin 已确认收到" in after
+    assert "林东 已确认收到" in after
     assert f"/incidents/{incident.number}/ack" not in after
     with town.db.reading() as session:
         event = queries.events_of(session, incident.id)[-1]

@@ -206,3 +206,42 @@ def test_an_oversized_form_is_refused_before_it_is_read(town: World) -> None:
     browser = client(town)
     answer = browser.post(f"/incidents/{incident.number}/note", data={"text": "长" * 200_000})
     assert answer.status_code == 413
+
+
+def test_an_administrator_adds_people_who_replace_their_password(town: World) -> None:
+    town.account("admin", "administrator", name="管理员")
+    browser = client(town, "admin")
+    html = browser.get("/accounts").text
+    fields = {"login": "he-nan", "display_name": "何南", "role": "duty", "department": ""}
+    made = submit(browser, html, "/accounts", **fields)
+    found = re.search(r'<b class="mono">([^<]+)</b>', made.text)
+    assert found
+    again = submit(browser, html, "/accounts", **fields)
+    assert again.status_code == 409
+    other = client(town, None)
+    answer = submit(other, other.get("/login").text, "/login", login="he-nan", password=found[1])
+    assert answer.headers["location"] == "/password"
+    renewed = submit(browser, browser.get("/accounts").text, "/accounts/he-nan/password")
+    assert renewed.status_code == 200
+    assert other.get("/password").status_code == 303, "a new password ends every session"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"login": "Ä"}, {"login": ""}, {"display_name": ""}, {"role": "king"}, {"role": "department"}],
+)
+def test_a_wrong_account_is_refused_in_a_sentence(town: World, wrong: dict[str, str]) -> None:
+    town.account("admin", "administrator", name="管理员")
+    browser = client(town, "admin")
+    fields = {"login": "he-nan", "display_name": "何南", "role": "duty", "department": "", **wrong}
+    answer = submit(browser, browser.get("/accounts").text, "/accounts", **fields)
+    assert answer.status_code == 422
+    assert 'role="alert"' in answer.text
+
+
+def test_only_administrators_manage_accounts(town: World) -> None:
+    browser = client(town)
+    assert browser.get("/accounts").status_code == 403
+    token = hidden(browser.get("/").text, "/logout")
+    assert browser.post("/accounts", data={**token, "login": "x1"}).status_code == 403
+    assert browser.post("/accounts/lin/password", data=token).status_code == 403

@@ -54,6 +54,21 @@ def test_every_page_opens_empty_and_full_in_both_languages(town: World, lang: st
         assert f'<html lang="{"en" if lang == "en" else "zh-CN"}"' in answer.text
 
 
+def test_every_page_opens_on_both_databases(any_db: Database, tmp_path: Path) -> None:
+    town = world(any_db, tmp_path)
+    town.account("admin", "administrator", name="管理员")
+    browser = client(town, "admin")
+    for path in (
+        *PAGES,
+        "/accounts",
+        full(town),
+        "/search?q=食堂&district=历下区",
+        "/api/incidents",
+        "/api/posts?q=食堂",
+    ):
+        assert browser.get(path).status_code == 200, path
+
+
 def test_every_answer_carries_the_safe_headers(town: World) -> None:
     browser = client(town)
     for path in (*PAGES, "/login", "/healthz", "/nowhere", "/api/incidents", "/static/css/console.css"):
@@ -83,6 +98,17 @@ def test_every_asset_that_pages_name_exists(town: World) -> None:
     for path in ("/", "/login", full(town)):
         for address in set(re.findall(r'"(/static/[^"#]+)', browser.get(path).text)):
             assert browser.get(address).status_code == 200, address
+
+
+def test_a_first_load_stays_small(town: World) -> None:
+    browser = client(town)
+    path = full(town)
+    html = browser.get(path)
+    size = len(html.content)
+    for address in set(re.findall(r'(?:src|href)="(/static/[^"#]+)', html.text)):
+        with browser.stream("GET", address, headers={"Accept-Encoding": "gzip"}) as answer:
+            size += sum(len(chunk) for chunk in answer.iter_raw())
+    assert 200_000 < size < 320_000, "bytes on the wire of the heaviest page, chart library included"
 
 
 def test_forms_have_labels_and_pages_have_one_heading(town: World) -> None:
@@ -191,7 +217,7 @@ def test_a_report_is_shown_without_scripts_and_nothing_else_of_the_folder(town: 
     assert "2026-W47" in browser.get("/reports").text
     answer = browser.get("/reports/2026-W47/report.html")
     assert answer.status_code == 200
-    assert "sandbox" in answer.headers["content-security-policy"]
+    assert "default-src 'none'" in answer.headers["content-security-policy"], "so no script either"
     for path in (
         "/reports/%2e%2e/secret.key",
         "/reports/2026-W47/%2e%2e/%2e%2e/secret.key",

@@ -184,3 +184,11 @@ def test_the_api_describes_itself(town: World) -> None:
     described = client(town).get("/api/openapi.json").json()
     assert set(described["paths"]) == {"/api/incidents", "/api/incidents/{number}", "/api/posts"}
     assert all(set(methods) == {"get"} for methods in described["paths"].values()), "read only"
+
+
+def test_the_posts_of_one_incident_can_be_searched(town: World) -> None:
+    incident = town.incident("学校食堂问题", ["食堂停水", "食堂又来了"])
+    browser = client(town)
+    assert "2 帖" in browser.get(f"/search?incident={incident.number}").text
+    assert "1 帖" in browser.get(f"/search?incident={incident.number}&q=停水").text
+    assert "没有找到帖子" in browser.get("/search?incident=QS-2026-999999").text

@@ -13,6 +13,7 @@ from console.context import Visit, member
 from console.render import page
 from incidents import beats, desk, outbox, sources
 from incidents.queries import IncidentView
+from incidents.session import Session
 from incidents.states import FALSE_ALARM_REASONS
 
 router = APIRouter(include_in_schema=False)
@@ -35,6 +36,7 @@ def _model(here: Visit) -> dict[str, Any]:
     with here.console.db.reading() as session:
         rows = desk.desk(session, now, department=here.department)
         model: dict[str, Any] = {
+            "mark": _mark(here, session),
             "today": desk.today(session, midnight),
             "backlog": outbox.backlog(session, now),
             "sick": [
@@ -64,6 +66,11 @@ def _model(here: Visit) -> dict[str, Any]:
         "slack_off": not settings.slack.token.get_secret_value(),
         "duty": here.console.bundle.roster.on_duty(now, "primary"),
     }
+
+
+def _mark(here: Visit, session: Session) -> str:
+    """Changes with every event, and once a minute for what only grows or expires."""
+    return f"{desk.newest_event(session)}.{int(here.now.timestamp()) // 60}"
 
 
 def _group(row: desk.DeskRow, now: datetime) -> str:
@@ -97,5 +104,9 @@ def desk_page(here: Annotated[Visit, Depends(member)]) -> Response:
 
 @router.get("/desk/live")
 def desk_live(here: Annotated[Visit, Depends(member)]) -> Response:
-    """Only the part that changes; the page asks for it every few seconds."""
+    """Only the part that changes; the page asks for it every few seconds and gets nothing when nothing happened."""
+    with here.console.db.reading() as session:
+        unchanged = here.request.headers.get("x-quansheng-seen") == _mark(here, session)
+    if unchanged:
+        return Response(status_code=204, headers={"X-Quansheng-Now": here.now.isoformat()})
     return page(here, "part/desk_live.html", **_model(here))

@@ -45,6 +45,7 @@ class Ask:
     state: str
     since: str
     until: str
+    incident: str
     before: int | None
     filters: PostFilter
     problems: tuple[str, ...]
@@ -89,6 +90,7 @@ def ask(here: Visit) -> Ask:
         tone=text("tone"),
         since=day("since"),
         until=day("until", end=True),
+        incident_id=_incident_id(here, text("incident")) if text("incident") else None,
     )
     return Ask(
         kind="incidents" if text("kind") == "incidents" else "posts",
@@ -100,10 +102,18 @@ def ask(here: Visit) -> Ask:
         state=text("state"),
         since=text("since"),
         until=text("until"),
+        incident=text("incident"),
         before=before,
         filters=filters,
         problems=tuple(problems),
     )
+
+
+def _incident_id(here: Visit, number: str) -> int:
+    """Row id of an incident; an unknown number finds nothing instead of everything."""
+    with here.console.db.reading() as session:
+        found = queries.get_incident(session, number)
+    return found.id if found is not None else -1
 
 
 def needles(node: Node | None) -> list[str]:

@@ -6,7 +6,7 @@ import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Request
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Response
 
 from console.context import Visit, console_of, member
 from console.render import page
@@ -140,3 +140,9 @@ def healthz(request: Request) -> JSONResponse:
     with console.db.reading() as session:
         beats.all_beats(session)
     return JSONResponse({"ok": True, "time": console.now().isoformat()})
+
+
+@router.get("/favicon.ico")
+def favicon(request: Request) -> Response:
+    """Browsers ask for this name beside documents that name no icon."""
+    return RedirectResponse(f"/static/img/icon.svg?v={console_of(request).assets['img/icon.svg']}", 308)

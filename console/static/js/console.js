@@ -71,6 +71,11 @@
     document.body.addEventListener("htmx:configRequest", function (event) {
       // a refresh counts as presence only when somebody moved or typed lately: an empty chair is logged out
       event.detail.headers["X-Quansheng-Poll"] = performance.now() - acted < 120000 ? "present" : "1";
+      event.detail.headers["X-Quansheng-Seen"] = live.dataset.mark;
+    });
+    document.body.addEventListener("htmx:afterRequest", function (event) {
+      var at = event.detail.xhr && event.detail.xhr.status === 204 && event.detail.xhr.getResponseHeader("X-Quansheng-Now");
+      if (at) { sync(at); offline(false); tick(); }
     });
     document.body.addEventListener("htmx:beforeSwap", function (event) {
       if (busy()) { event.detail.shouldSwap = false; return; }
