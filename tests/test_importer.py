@@ -73,7 +73,7 @@ def test_bad_rows_are_set_aside_and_good_ones_go_in(db: Database, tmp_path: Path
     assert not any(secret in repr(aside) for secret in ("13912345678", "李四"))
 
 
-def test_importing_twice_changes_nothing(db: Database, tmp_path: Path) -> None:
+def test_importing_twice_changes_nothing(any_db: Database, tmp_path: Path) -> None:
     path = write(
         tmp_path,
         "a.csv",
@@ -82,10 +82,10 @@ def test_importing_twice_changes_nothing(db: Database, tmp_path: Path) -> None:
         "G2,2026-11-20,,历下区,,,",
         ",2026-11-20,没有编号,历下区,,,",
     )
-    assert import_file(db, path, None, KEY, NOW).saved == 2
-    again = import_file(db, path, None, KEY, NOW)
+    assert import_file(any_db, path, None, KEY, NOW).saved == 2
+    again = import_file(any_db, path, None, KEY, NOW)
     assert (again.saved, again.repeats, again.bad) == (0, 2, 1)
-    with db.reading() as session:
+    with any_db.reading() as session:
         assert len(list_quarantine(session)) == 1
 
 
@@ -208,17 +208,17 @@ def test_unreadable_files_are_told_in_one_sentence(db: Database, tmp_path: Path)
             import_file(db, tmp_path / name, None, KEY, NOW)
 
 
-def test_a_set_aside_row_goes_in_when_the_profile_is_corrected(db: Database, tmp_path: Path) -> None:
+def test_a_set_aside_row_goes_in_when_the_profile_is_corrected(any_db: Database, tmp_path: Path) -> None:
     path = write(tmp_path, "a.csv", HEADER, "G1,24/11/20 什么,停水,历下区,,,")
     strict = load_profile()
-    assert import_file(db, path, strict, KEY, NOW).bad == 1
-    assert retry_set_aside(db, strict, KEY, NOW).saved == 0
+    assert import_file(any_db, path, strict, KEY, NOW).bad == 1
+    assert retry_set_aside(any_db, strict, KEY, NOW).saved == 0
     lenient = Profile.model_validate(
         {**strict.model_dump(), "columns": {"id": ["工单编号"], "text": ["诉求内容"]}}
     )
-    again = retry_set_aside(db, lenient, KEY, NOW)
+    again = retry_set_aside(any_db, lenient, KEY, NOW)
     assert (again.tried, again.saved, again.still_bad) == (1, 1, ())
-    with db.reading() as session:
+    with any_db.reading() as session:
         assert list_quarantine(session) == []
         assert unjudged(session, 5)[0].text == "停水"
 
