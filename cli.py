@@ -105,6 +105,7 @@ def _set_up_logs(level: int) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     for noisy in (
+        "alembic",
         "scrapy",
         "twisted",
         "apscheduler",

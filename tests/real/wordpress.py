@@ -172,7 +172,7 @@ class WordPress:
         self._spawn(
             ["php", "-S", address, "-t", str(self._root), str(HERE / "router.php")],
             "php.log",
-            {"PHP_CLI_SERVER_WORKERS": "4"},
+            {"PHP_CLI_SERVER_WORKERS": "4", "ACCESS_LOG": str(self.folder / "access.log")},
         )
 
         def answers() -> bool:
@@ -212,8 +212,8 @@ class WordPress:
         return number
 
     def requests(self) -> list[str]:
-        """Lines of PHP's access log."""
-        return (self.folder / "php.log").read_text("utf-8", "replace").splitlines()
+        """Method, address and status of every request so far."""
+        return (self.folder / "access.log").read_text("utf-8", "replace").splitlines()
 
     def close(self) -> None:
         """Stop both servers by their own process groups."""
