@@ -13,6 +13,7 @@ from __future__ import annotations
 import heapq
 import json
 import math
+import re
 import zlib
 from bisect import bisect_left
 from collections import Counter, deque
@@ -38,6 +39,15 @@ QUERY_TERMS = 10
 CANDIDATES = 16
 KEYS_KEPT = 60  # of one incident in the index
 NAME_VOTE = 0.4
+#: rarity (natural log) of words that every complaint holds
+EVERYDAY = 2.0
+#: words of politeness and of complaining itself: they tell no matter from another
+BOILERPLATE = frozenset(
+    """尊敬 领导 您好 你好 请求 恳请 希望 反映 投诉 举报 咨询 建议 呼吁 请问 业主 小区 居民 市民 我们 我是 本人 相关 部门 有关部门
+    处理 解决 问题 政府 书记 市长 多次 一直 至今 没有 尽快 谢谢 感谢 情况 要求 关于 再次 严重 这个 现在 已经""".split()  # noqa: SIM905
+)
+_NOISE = re.compile("|".join(sorted(BOILERPLATE, key=len, reverse=True)) + "|附近|旁边|[A-Z]\\d*[市区县]")
+SUBJECTS = frozenset({"estate", "school", "hospital", "village"})
 AUTHORS_KEPT = 16
 
 Vector = dict[str, float]
@@ -74,10 +84,14 @@ class Read:
     """A post reduced to what is compared."""
 
     vector: Vector
+    #: the words without those of place names: what is wrong, wherever
+    problem: Vector
     title: frozenset[str]
     title_mass: float
     names: tuple[str, ...]  # identifying places
     title_names: tuple[str, ...]
+    #: estates, schools ... of the title: what makes the same trouble elsewhere another matter
+    subjects: tuple[str, ...]
     areas: frozenset[str]
     author: int
     at: float  # days since the epoch
@@ -95,6 +109,7 @@ class Sketch:
     first_at: float
     last_at: float
     posts: int = 1
+    subjects: Counter[str] = field(default_factory=Counter)
     #: keys under which the index knows it
     keys: dict[str, None] = field(default_factory=dict)
 
@@ -109,6 +124,7 @@ class Sketch:
             "f": self.first_at,
             "l": self.last_at,
             "p": self.posts,
+            "s": dict(self.subjects),
             "k": list(self.keys),
         }
 
@@ -126,6 +142,7 @@ class Sketch:
             first_at=float(data["f"]),
             last_at=float(data["l"]),
             posts=int(data["p"]),
+            subjects=Counter(data["s"]),
             keys=dict.fromkeys(data["k"]),
         )
 
@@ -175,23 +192,41 @@ def read_item(item: ClusterItem) -> Read:
         counts[word] = counts.get(word, 0.0) + TITLE_WEIGHT
     for word in cut(body[:BODY_CHARS]):
         counts[word] = counts.get(word, 0.0) + 1.0
-    weighted = {
-        word: (1.0 + math.log(n)) * rarity(word) if n >= 1 else rarity(word) for word, n in counts.items()
-    }
-    # roads and the like that everybody names are weaker identities: left out when better ones are there
+    weighted = {word: (1.0 + math.log(n)) * _weight(word) for word, n in counts.items()}
+    weighted = {word: w for word, w in weighted.items() if w > 0}
     names = [p.norm for p in item.places if p.kind in IDENTIFYING]
-    known = frozenset(title_words)
+    where = "".join(dict.fromkeys(p.norm + p.name for p in item.places))
+    trouble = {word: w for word, w in weighted.items() if word not in where and word.upper() not in where}
+    known = _pairs(title, item.places)
+    bare_title = title.replace("·", "").upper()
+    in_title = [p for p in item.places if p.kind in IDENTIFYING and p.norm in bare_title]
     return Read(
         vector=_unit(weighted, TERMS_KEPT),
+        problem=_unit(trouble, MEMBER_TERMS),
         title=known,
-        title_mass=round(sum(rarity(w) for w in sorted(known)), 4),
+        title_mass=float(len(known)),
         names=tuple(dict.fromkeys(names))[:8],
-        title_names=tuple(n for n in dict.fromkeys(names) if n in title.replace("·", "").upper())[:4],
+        title_names=tuple(dict.fromkeys(p.norm for p in in_title))[:4],
+        subjects=tuple(dict.fromkeys(p.norm for p in in_title if p.kind in SUBJECTS))[:4],
         areas=frozenset(item.districts)
         or frozenset(p.norm for p in item.places if p.kind == "district" and len(p.norm) > 2),
         author=_digest(item.author),
         at=round(item.published_at.timestamp() / 86400.0, 5),
     )
+
+
+def _pairs(title: str, places: Iterable[Place]) -> frozenset[str]:
+    """Pairs of neighbouring characters of a title without place names and boilerplate (搅拌站 meets 搅拌厂)."""
+    bare = title.replace("·", "")
+    for place in places:
+        bare = bare.replace(place.name.replace("·", ""), " ").replace(place.norm, " ")
+    bare = _NOISE.sub(" ", bare)
+    return frozenset(bare[i : i + 2] for i in range(len(bare) - 1) if bare[i : i + 2].isalnum())
+
+
+def _weight(word: str) -> float:
+    """How much a word says about the matter: its rarity above that of everyday complaint words."""
+    return 0.0 if word in BOILERPLATE else max(0.0, rarity(word) - EVERYDAY)
 
 
 def _cosine(a: Vector, b: Vector) -> float:
@@ -209,16 +244,23 @@ def compare(post: Read, sketch: Sketch) -> dict[str, float]:
     centre = _cosine(post.vector, sketch.terms)
     best, overlap = 0.0, 0.0
     for vector, title, mass in sketch.members:
-        best = max(best, _cosine(post.vector, vector))
+        best = max(best, _cosine(post.problem, vector))
         lighter = min(mass, post.title_mass)
         if lighter > 0:
-            overlap = max(overlap, sum(rarity(w) for w in post.title & title) / max(lighter, 8.0))
+            overlap = max(overlap, len(post.title & title) / max(lighter, 4.0))
     main_names = [n for n, count in sketch.names.items() if count * 3 >= sketch.posts]
     shared = _share(post.names, sketch.names)
     title_shared = _share(post.title_names, main_names)
     both = bool(post.names) and bool(main_names)
     gap = abs(post.at - sketch.last_at) if post.at > sketch.last_at else max(0.0, sketch.first_at - post.at)
     same_author = post.author >= 0 and post.author in sketch.authors
+    # both titles name an estate, a school ...: another one, and the bodies do not bring them together
+    other_subject = (
+        bool(post.subjects)
+        and bool(sketch.subjects)
+        and not _share(post.subjects, sketch.names)
+        and not _share(post.names, sketch.subjects)
+    )
     areas_clash = bool(post.areas) and bool(sketch.areas) and not any(a in sketch.areas for a in post.areas)
     return {
         "centre": centre,
@@ -227,10 +269,14 @@ def compare(post: Read, sketch: Sketch) -> dict[str, float]:
         "shared": float(shared),
         "title_shared": float(title_shared),
         "clash": float(both and not _share(post.names, main_names)),
+        "other_subject": float(other_subject),
         "areas_clash": float(areas_clash),
         "author": float(same_author),
         "author_like": best if same_author else 0.0,
         "shared_like": best if shared else 0.0,
+        "shared_unlike": max(0.0, 0.25 - best) * 4 if shared else 0.0,
+        # the same place and not a word in common about what is wrong there
+        "no_common_trouble": float(best < 0.05 and overlap < 0.1),
         "gap": math.log1p(gap) / 5.0,
         "size": math.log(sketch.posts) / 4.0,
         "copy": float(best > 0.95),
@@ -290,14 +336,13 @@ class Clusterer:
         """A new incident of one post under a number not used before."""
         sketch = Sketch(
             terms=dict(reading.vector),
-            members=deque(
-                [(_unit(reading.vector, MEMBER_TERMS), reading.title, reading.title_mass)], MEMBERS_KEPT
-            ),
+            members=deque([(reading.problem, reading.title, reading.title_mass)], MEMBERS_KEPT),
             names=Counter(reading.names),
             areas=Counter(reading.areas),
             authors=deque([reading.author] if reading.author >= 0 else [], AUTHORS_KEPT),
             first_at=reading.at,
             last_at=reading.at,
+            subjects=Counter(reading.subjects),
         )
         self.restore(number, sketch)
         return sketch
@@ -330,11 +375,14 @@ class Clusterer:
         for term, weight in reading.vector.items():
             blend[term] = blend.get(term, 0.0) + weight
         sketch.terms = _unit(blend, TERMS_KEPT)
-        sketch.members.append((_unit(reading.vector, MEMBER_TERMS), reading.title, reading.title_mass))
+        sketch.members.append((reading.problem, reading.title, reading.title_mass))
         sketch.names.update(reading.names)
         if len(sketch.names) > 24:
             sketch.names = Counter(dict(sketch.names.most_common(16)))
         sketch.areas.update(reading.areas)
+        sketch.subjects.update(reading.subjects)
+        if len(sketch.subjects) > 16:
+            sketch.subjects = Counter(dict(sketch.subjects.most_common(12)))
         if reading.author >= 0 and reading.author not in sketch.authors:
             sketch.authors.append(reading.author)
         sketch.first_at = min(sketch.first_at, reading.at)

@@ -19,16 +19,16 @@ from analysis.judge import JudgeOutput
 
 #: hours; the longest is what the real complaint stream needed (3 voices in 14 days)
 WINDOWS_H = (6, 24, 72, 336)
-#: how many independent tests the nested windows of one arrival are worth (measured on shuffled streams)
-WINDOWS_WORTH = 2.0
+#: how many independent tests the nested windows of one arrival are worth
+WINDOWS_WORTH = 1.0
 MIN_VOICES = 3
 #: follow-up voices that an ordinary cluster gathers in 14 days, and their over-dispersion (NB size); from the
 #: complaint messages before July 2019 of `complaints_stream.jsonl`, see docs/quality.md
-PRIOR_FOLLOW_UPS = 0.09
+PRIOR_FOLLOW_UPS = 0.05
 PRIOR_WEIGHT = 200.0  # clusters' worth of belief in the prior
-DISPERSION = 0.35
+DISPERSION = 0.8
 #: a domain off the watch list must be this much rarer
-UNWATCHED_FACTOR = 0.1
+UNWATCHED_FACTOR = 0.3
 MIN_SIGNAL_SHARE = 0.5
 BASELINE_DAYS = 28
 
@@ -169,7 +169,7 @@ def _silence(
 def limit_of(background: Background, policy: Policy, watched: bool) -> float:
     """Tail probability below which a burst is raised."""
     tests = max(background.posts_per_week, 7.0) * WINDOWS_WORTH
-    return min(0.05, policy.false_alarms_per_week / tests) * (1.0 if watched else UNWATCHED_FACTOR)
+    return min(0.2, policy.false_alarms_per_week / tests) * (1.0 if watched else UNWATCHED_FACTOR)
 
 
 def expected_voices(growth: Growth, background: Background, window_h: int) -> float:
@@ -202,7 +202,8 @@ def burst(growth: Growth, background: Background, policy: Policy) -> Decision:
         extra = voices - 1 if opened_inside else voices
         expected = expected_voices(growth, background, window)
         tail = nb_tail(extra, expected)
-        if best is None or tail < best["p"]:
+        # a window with enough voices is preferred to a rarer one with too few
+        if best is None or (voices < MIN_VOICES, tail) < (best["voices"] < MIN_VOICES, best["p"]):
             best = {
                 "window_h": window,
                 "voices": voices,

@@ -42,6 +42,17 @@ def normalise(text: str) -> str:
     return _SPACED_OUT.sub("", text)
 
 
+def clean(text: str) -> str:
+    """The text without lone surrogates, which no matcher takes."""
+    if text.isascii():
+        return text
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode("utf-8")
+    return text
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A post made ready: what the models read. `raw` is the text as written, for SnowNLP and for places."""
@@ -53,6 +64,7 @@ class Prepared:
 
 def prepare(title: str, text: str) -> Prepared:
     """Join title and text; a text that only repeats its title is read once."""
+    title, text = clean(title), clean(text)
     title_n, text_n = normalise(title), normalise(text)
     raw = text if not title or text.startswith(title) else f"{title}\n{text}" if text else title
     if len(raw) > MAX_HEAD + MAX_TAIL:

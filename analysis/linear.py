@@ -91,7 +91,8 @@ class LinearModel:
         """Calibrated probabilities of each task for a matrix of posts."""
         result = {}
         for task, (coef, bias) in self.top.items():
-            z = margins_and_facts @ coef.T + bias
+            # not a matrix product: its rounding depends on how many posts are judged together
+            z = (margins_and_facts[:, None, :] * coef[None, :, :]).sum(axis=2) + bias
             if coef.shape[0] == 1:
                 p = 1.0 / (1.0 + np.exp(-z[:, 0]))
                 result[task] = np.column_stack([1.0 - p, p])

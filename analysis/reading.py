@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import math
+import tomllib
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+import ahocorasick_rs
 import numpy as np
 
 from analysis.fastsnow import Snow, value_of
-from analysis.features import Featuriser, Prepared, prepare
+from analysis.features import Featuriser, Prepared, clean, prepare
 from analysis.places import Gazetteer, Place, find_places
 from analysis.risk import RiskReading, RiskWords
 
+_WORDS: dict[str, list[str]] = tomllib.loads((Path(__file__).parent / "domain_words.toml").read_text("utf-8"))
+_DOMAINS = tuple(_WORDS)
+_ENTRIES = [(word.lower(), index) for index, words in enumerate(_WORDS.values()) for word in words]
+_MATCHER = ahocorasick_rs.AhoCorasick(
+    [word for word, _ in _ENTRIES], matchkind=ahocorasick_rs.MatchKind.LeftmostLongest
+)
+_SEARCHED = 800
 #: names of the dense facts that the upper layer of the model reads, in order
 FACTS = (
-    "snow_log_odds",
-    "snow_value",
-    "body_length",
-    "title_length",
-    "hazard",
-    "fast_hazard",
-    "silenced",
-    "elsewhere",
+    *("snow_log_odds", "snow_value", "body_length", "title_length"),
+    *("hazard", "fast_hazard", "silenced", "elsewhere"),
+    *(f"words:{domain}" for domain in _DOMAINS),
+    *(f"share:{domain}" for domain in _DOMAINS),
 )
 
 
@@ -57,7 +63,7 @@ class Reader:
         """Read one post; its features are in `featuriser.buckets` and `.counts` up to `used`."""
         post = prepare(title, text)
         used, neg, pos = self.featuriser.extract(post)
-        where = f"{place}\n{post.raw}" if place else post.raw
+        where = f"{clean(place)}\n{post.raw}" if place else post.raw
         places, districts = find_places(where, self.gazetteer)
         risk = self.words.read(where, published_at, self._own, bool(districts) and self.gazetteer is not None)
         fired = risk.categories
@@ -71,6 +77,21 @@ class Reader:
                 float(bool(fired & self.words.fast)),
                 float(any(hit.silenced_by for hit in risk.hits)),
                 float(risk.where == "elsewhere"),
+                *domain_facts(post),
             ]
         )
         return Reading(post, used, float(value_of(neg, pos)), risk, tuple(places), tuple(districts), facts)
+
+
+def domain_facts(post: Prepared) -> list[float]:
+    """For each domain: how many of its words the post holds (log, at most 1.5), and its share of all such words.
+
+    Words of the title count twice: it says what the post is about.
+    """
+    counts = [0] * len(_DOMAINS)
+    for index, _, _ in _MATCHER.find_matches_as_indexes(post.body[:_SEARCHED]):
+        counts[_ENTRIES[index][1]] += 1
+    for index, _, _ in _MATCHER.find_matches_as_indexes(post.title):
+        counts[_ENTRIES[index][1]] += 1
+    total = max(sum(counts), 1)
+    return [min(1.5, math.log1p(n) / 1.5) for n in counts] + [n / total for n in counts]

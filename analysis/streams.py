@@ -17,6 +17,7 @@ from multiprocessing import get_context
 from typing import Any, TextIO
 
 from analysis.cluster import Clusterer, ClusterItem
+from analysis.features import clean
 from analysis.judge import Judge, JudgeInput, gazetteer_of
 from analysis.places import find_places
 from config.places import Places
@@ -170,11 +171,12 @@ def cluster_stream(
     last = datetime.combine(date(1970, 1, 1), datetime.min.time(), UTC)
     for post in _read(fin, err or sys.stderr, bad):
         last = post.published_at or last
-        places_found, districts = find_places(f"{post.title}\n{post.text}", gazetteer)
+        title, text = clean(post.title), clean(post.text)
+        places_found, districts = find_places(f"{title}\n{text}", gazetteer)
         item = ClusterItem(
             id=str(post.id),
-            title=post.title,
-            text=post.text,
+            title=title,
+            text=text,
             published_at=last,
             places=tuple(places_found),
             author=post.author,

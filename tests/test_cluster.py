@@ -1,0 +1,133 @@
+"""Clustering: one matter, one incident; other places apart; a restart changes nothing."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+from analysis.cluster import Clusterer, ClusterItem, Sketch
+from analysis.copies import CopyFinder, jaccard, shingles
+from analysis.places import find_places
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+ESTATES = ("泉景天沅", "明湖丽苑", "鲁泰花园", "龙奥金座", "历山名郡")
+TROUBLES = (
+    ("车位捆绑销售", "开发商要求买房必须同时购买车位，不买车位就不签合同"),
+    ("电梯经常故障", "三号楼电梯一周坏了四次，老人被关在里面，物业不修"),
+    ("搅拌站噪音扰民", "旁边新建的搅拌站日夜施工，粉尘和噪音让业主无法开窗"),
+    ("停水三天没人抢修", "水管爆裂后自来水公司一直不来，老人只能提水上楼"),
+)
+
+
+def post(number: int, estate: str, trouble: tuple[str, str], wording: str = "") -> ClusterItem:
+    title, text = (
+        f"投诉{estate}小区{trouble[0]}{wording}",
+        f"我是{estate}小区的业主，{trouble[1]}。{wording}请求领导处理",
+    )
+    places, districts = find_places(f"{title}\n{text}", None)
+    return ClusterItem(
+        str(number),
+        title,
+        text,
+        START + timedelta(hours=number),
+        tuple(places),
+        f"u{number}",
+        tuple(districts),
+    )
+
+
+def stream() -> list[tuple[ClusterItem, tuple[str, str]]]:
+    items = []
+    number = 0
+    for wording in ("", "已经反映多次了，", "希望尽快给个说法，"):
+        for estate in ESTATES:
+            for trouble in TROUBLES:
+                number += 1
+                items.append((post(number, estate, trouble, wording), (estate, trouble[0])))
+    return items
+
+
+def test_every_matter_is_one_incident_and_no_incident_holds_two() -> None:
+    clusterer = Clusterer()
+    incident_of: dict[tuple[str, str], set[int]] = {}
+    matters_of: dict[int, set[tuple[str, str]]] = {}
+    for item, matter in stream():
+        incident = clusterer.assign(item).incident
+        incident_of.setdefault(matter, set()).add(incident)
+        matters_of.setdefault(incident, set()).add(matter)
+    assert all(len(incidents) == 1 for incidents in incident_of.values())
+    assert all(len(matters) == 1 for matters in matters_of.values())
+
+
+def test_dots_and_suffixes_of_a_name_do_not_split_a_matter() -> None:
+    clusterer = Clusterer()
+    trouble = TROUBLES[0]
+    first = clusterer.assign(post(1, "泉景天沅苑", trouble)).incident
+    assert clusterer.assign(post(2, "泉景·天沅苑", trouble, "太霸道了，")).incident == first
+
+
+def test_an_index_rebuilt_from_sketches_gives_the_same_answers() -> None:
+    items = [item for item, _ in stream()]
+    whole, cut = Clusterer(), Clusterer()
+    expected = [whole.assign(item).incident for item in items]
+    half = len(items) // 2
+    got = [cut.assign(item).incident for item in items[:half]]
+    again = Clusterer(copies=cut.copies)
+    for number, sketch in cut.sketches.items():
+        again.restore(number, Sketch.from_json(json.loads(json.dumps(sketch.to_json(), ensure_ascii=False))))
+    got += [again.assign(item).incident for item in items[half:]]
+    assert got == expected
+    assert {n: s.to_json() for n, s in again.sketches.items()} == {
+        n: s.to_json() for n, s in whole.sketches.items()
+    }
+
+
+def test_late_posts_are_taken() -> None:
+    clusterer = Clusterer()
+    items = [
+        post(n, "泉景天沅", TROUBLES[2], w) for n, w in ((5, ""), (9, "忍无可忍，"), (1, "已经很久了，"))
+    ]
+    assert len({clusterer.assign(item).incident for item in items}) == 1
+    assert clusterer.sketches[1].first_at < clusterer.sketches[1].last_at
+
+
+def test_ended_incidents_are_forgotten() -> None:
+    clusterer = Clusterer()
+    first = clusterer.assign(post(1, "泉景天沅", TROUBLES[0])).incident
+    assert clusterer.forget_before((START + timedelta(days=400)).timestamp() / 86400) == [first]
+    assert clusterer.assign(post(2, "泉景天沅", TROUBLES[0])).new
+
+
+def test_empty_posts_open_their_own_incident_without_an_error() -> None:
+    clusterer = Clusterer()
+    assert clusterer.assign(ClusterItem("1", "", "", START)).new
+    assert clusterer.assign(ClusterItem("2", "", "😀", START)).new
+
+
+def test_near_copies_are_found_and_others_are_not() -> None:
+    finder = CopyFinder()
+    text = "我是泉景天沅小区的业主，三号楼电梯一周坏了四次，老人被关在里面，物业一直不修，请求领导处理。"
+    assert finder.find("1", "", text) is None
+    assert finder.find("2", "", text) == "1"
+    assert finder.find("3", "", text.replace("，", ", ") + "！！") == "1"
+    assert finder.find("4", "", text.replace("四次", "五次")) == "1"
+    assert (
+        finder.find("5", "", "我是明湖丽苑的业主，楼下烧烤店油烟直排，晚上吵到两点，投诉多次没人管。") is None
+    )
+
+
+def test_the_same_post_is_not_its_own_copy() -> None:
+    finder = CopyFinder()
+    finder.find("1", "", "物业三个月没有打扫楼道卫生，垃圾成堆")
+    assert finder.find("1", "", "物业三个月没有打扫楼道卫生，垃圾成堆") is None
+
+
+def test_memory_of_copies_is_bounded() -> None:
+    finder = CopyFinder(kept=3)
+    texts = [f"第{word}小区的电梯坏了很久没有人来修理请领导关注" for word in "甲乙丙丁戊"]
+    assert jaccard(shingles(texts[0]), shingles(texts[0])) == 1.0
+    for number, text in enumerate(
+        ["甲" * 30 + texts[0], "乙楼停水" * 9, "丙路堵车" * 9, "丁店油烟" * 9, "戊校补课" * 9]
+    ):
+        finder.find(str(number), "", text)
+    assert finder.find("again", "", "甲" * 30 + texts[0]) is None

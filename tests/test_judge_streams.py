@@ -1,0 +1,105 @@
+"""`judge` and `cluster`: one answer per good line, in order; a bad line is named and costs nothing else."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from analysis.streams import BadLine, cluster_stream, judge_stream, read_line, read_time
+
+
+def line(**fields: object) -> str:
+    return json.dumps(fields, ensure_ascii=False) + "\n"
+
+
+GOOD = [
+    line(id="b", title="小区停水三天没人管", text="物业不接电话", published_at="2026-03-01T08:00:00+08:00"),
+    line(id=7, text="今天天气真好", published_at=""),
+    line(id="a", title="", text="学校食堂吃出虫子", published_at="2026-03-01"),
+]
+
+
+def test_judgements_come_in_input_order_with_the_ids_echoed() -> None:
+    out, err = io.StringIO(), io.StringIO()
+    summary = judge_stream(GOOD, out, err=err)
+    rows = [json.loads(row) for row in out.getvalue().splitlines()]
+    assert [row["id"] for row in rows] == ["b", 7, "a"]
+    assert (summary.done, summary.bad, err.getvalue()) == (3, 0, "")
+    assert {"id", "domain", "tone", "tone_score", "signal", "risk", "places", "model"} <= set(rows[0])
+
+
+def test_a_bad_line_is_named_and_the_rest_goes_on() -> None:
+    out, err = io.StringIO(), io.StringIO()
+    lines = [GOOD[0], "{broken\n", "\n", "[1]\n", line(title="没有编号", text="x"), line(id="q"), GOOD[2]]
+    summary = judge_stream(lines, out, err=err)
+    assert [json.loads(row)["id"] for row in out.getvalue().splitlines()] == ["b", "a"]
+    assert (summary.done, summary.bad) == (2, 4)
+    told = err.getvalue().splitlines()
+    assert [sentence.split(":")[0] for sentence in told] == ["line 2", "line 4", "line 5", "line 6"]
+    assert "id is missing" in told[2]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        '"text"',
+        "{}",
+        '{"id": 1.5, "text": "x"}',
+        '{"id": "x", "text": 3}',
+        '{"id": "x", "text": "x", "published_at": "yesterday"}',
+        '{"id": "x", "text": "x", "published_at": 20260301}',
+        "[" * 100_000,
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_a_sentence(bad: str) -> None:
+    with pytest.raises(BadLine):
+        read_line(bad)
+
+
+def test_a_time_without_a_zone_is_chinas() -> None:
+    when = read_time("2026-03-01T08:00:00")
+    assert when is not None
+    assert when.isoformat() == "2026-03-01T08:00:00+08:00"
+
+
+def test_two_workers_give_the_answers_of_one() -> None:
+    lines = [line(id=i, text=f"第{i}条 小区物业不管停水") for i in range(600)]
+    one, two = io.StringIO(), io.StringIO()
+    judge_stream(lines, one)
+    judge_stream(lines, two, jobs=2)
+    assert one.getvalue() == two.getvalue()
+
+
+def test_same_matter_gets_one_incident_and_a_repost_names_its_origin() -> None:
+    text = "泉景天沅小区旁边的搅拌站昼夜施工，噪音和粉尘让人没法开窗，业主要求停工"
+    lines = [
+        line(id="1", title="泉景天沅小区旁搅拌站扰民", text=text, published_at="2026-03-01T08:00:00+08:00"),
+        line(
+            id="2",
+            title="咨询入学政策",
+            text="请问外地户口孩子上小学要什么材料",
+            published_at="2026-03-01T09:00:00+08:00",
+        ),
+        line(id="3", title="泉景天沅小区旁搅拌站扰民", text=text, published_at="2026-03-02T08:00:00+08:00"),
+        line(
+            id="4",
+            title="投诉泉景天沅旁的搅拌站",
+            text="泉景天沅三期旁的搅拌站噪音太大，粉尘满天",
+            published_at="2026-03-03",
+        ),
+    ]
+    out = io.StringIO()
+    cluster_stream(lines, out, err=io.StringIO())
+    rows = {row["id"]: row for row in map(json.loads, out.getvalue().splitlines())}
+    assert rows["1"]["incident"] == rows["3"]["incident"] == rows["4"]["incident"] != rows["2"]["incident"]
+    assert rows["3"]["near_copy_of"] == "1"
+    assert "near_copy_of" not in rows["4"]
+
+
+def test_an_unwritable_character_does_not_stop_the_stream() -> None:
+    out = io.StringIO()
+    judge_stream(['{"id": "\\ud800", "text": "物业\\udfff"}\n', GOOD[0]], out, err=io.StringIO())
+    assert len(out.getvalue().splitlines()) == 2
+    out.getvalue().encode("utf-8")
