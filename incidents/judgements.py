@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Insert, case, func, or_, select, update
+from sqlalchemy import Insert, case, func, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.util import identity_key
 
-from incidents.models import Incident, IncidentHour, IncidentPost, JsonDict, Judgement, Post
+from incidents.models import Incident, IncidentHour, IncidentPost, JsonDict, Judgement, Post, UtcDateTime
 
 _CHUNK = 400
 
@@ -198,13 +198,18 @@ def _forget(session: Session, incident_id: int) -> None:
 
 def _earlier(when: datetime) -> Any:
     # a cluster begun for this post has no posts yet: its first post sets both ends
+    # bound with our type: a plain bind would store local time on SQLite
+    moment = literal(when, UtcDateTime())
     return case(
-        (or_(Incident.posts == 0, Incident.first_posted_at > when), when), else_=Incident.first_posted_at
+        (or_(Incident.posts == 0, Incident.first_posted_at > moment), moment), else_=Incident.first_posted_at
     )
 
 
 def _later(when: datetime) -> Any:
-    return case((or_(Incident.posts == 0, Incident.last_post_at < when), when), else_=Incident.last_post_at)
+    moment = literal(when, UtcDateTime())
+    return case(
+        (or_(Incident.posts == 0, Incident.last_post_at < moment), moment), else_=Incident.last_post_at
+    )
 
 
 def live_incidents(session: Session, since: datetime) -> list[LiveIncident]:

@@ -130,6 +130,18 @@ def test_an_hour_is_an_hour_of_utc_whatever_zone_the_time_came_in(any_db: Databa
         assert [hour.posts for hour in judgements.hour_counts(session, incident, T0)] == [2]
 
 
+def test_the_ends_are_instants_whatever_zone_the_times_came_in(any_db: Database, post: Factory) -> None:
+    here = timezone(timedelta(hours=8))
+    with any_db.transaction() as session:
+        ids = save_posts(session, [post(), post()]).ids
+        incident = watch(session, T0)
+        add(session, incident, ids[0], T0.astimezone(here))
+        add(session, incident, ids[1], (T0 + timedelta(hours=2)).astimezone(here))
+    with any_db.reading() as session:
+        row = session.get_one(Incident, incident)
+        assert (row.first_posted_at, row.last_post_at) == (T0, T0 + timedelta(hours=2))
+
+
 def test_a_post_is_counted_once_and_stays_where_it_is(any_db: Database, post: Factory) -> None:
     with any_db.transaction() as session:
         id_ = save_posts(session, [post()]).ids[0]
