@@ -7,6 +7,7 @@ The posts stand in day.yaml; names of districts and streets are real, everything
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -24,6 +25,8 @@ CHANNELS = ("forum", "board", "news", "community")
 #: posts that one answer of feed and column page holds: more than any two hours of the day bring
 WINDOW = 60
 PAGE = 40
+#: a title of the board begins with its district, which its API gives in a field of its own
+_PLACE = re.compile(r"^【(..[区县])】")
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class CityPost:
     matter: str
     title: str
     text: str
+    place: str = ""
 
     @property
     def path(self) -> str:
@@ -51,10 +55,12 @@ def load_day(day: date) -> tuple[CityPost, ...]:
         (datetime.combine(day, time.fromisoformat(row[0]), ZONE), index, row)
         for index, row in enumerate(rows)
     )
-    return tuple(
-        CityPost(number, at, channel=row[1], author=row[2], matter=row[3], title=row[4], text=row[5])
-        for number, (at, _, row) in enumerate(dated, start=1)
-    )
+    posts = []
+    for number, (at, _, (_, channel, author, matter, title, text)) in enumerate(dated, start=1):
+        place = _PLACE.match(title)
+        plain = title.removeprefix(place[0]) if place else title
+        posts.append(CityPost(number, at, channel, author, matter, plain, text, place[1] if place else ""))
+    return tuple(posts)
 
 
 def sources(base: str, *, every_min: float = 5) -> tuple[Source, ...]:
@@ -81,6 +87,7 @@ def sources(base: str, *, every_min: float = 5) -> tuple[Source, ...]:
                 "text": "text",
                 "published_at": "published_at",
                 "author": "author",
+                "place": "place",
                 "likes": "likes",
             },
             pagination=Pagination(kind="page", start=1, size=PAGE, max_pages=5),
@@ -145,6 +152,7 @@ def board(posts: Sequence[CityPost], base: str, now: datetime, page: int) -> str
                     "text": post.text,
                     "published_at": post.at.isoformat(),
                     "author": post.author,
+                    "place": post.place,
                     "likes": min(int((now - post.at) / timedelta(minutes=20)), 40),
                 }
                 for post in shown

@@ -26,8 +26,8 @@ from incidents.states import (
     State,
 )
 
-#: the officer takes the first incident of this domain
-DOMAIN = "food_safety"
+#: the officer takes the first incident of this track
+TRACK = "fast"
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,9 @@ ACTS = (
 def work(home: Installation, now: datetime) -> list[str]:
     """Do whatever the officer would have done by `now`; returns the names of the acts."""
     with home.db.reading() as session:
-        known = queries.list_incidents(
-            session, states=[str(state) for state in State], domain=DOMAIN, limit=1000
-        )
-    paged = sorted((item for item in known if item.alerted_at is not None), key=lambda item: item.id)
+        known = queries.list_incidents(session, states=[str(state) for state in State], limit=1000)
+    mine = [(item.alerted_at, item) for item in known if item.track == TRACK and item.alerted_at is not None]
+    paged = [item for _, item in sorted(mine, key=lambda pair: (pair[0], pair[1].id))]
     if not paged:
         return []
     done = []

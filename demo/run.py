@@ -16,6 +16,7 @@ from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -33,7 +34,7 @@ from incidents.states import State
 from incidents.totals import totals
 
 MARKER = "demo.json"
-#: simulated time between two rounds of all jobs
+#: the usual step: sources are read every five minutes
 STEP = timedelta(minutes=5)
 CITY_PORT = 8602
 SLACK_PORT = 8601
@@ -41,7 +42,7 @@ SLACK_PORT = 8601
 
 @dataclass(frozen=True)
 class Plan:
-    """What the command line asked for."""
+    """What the command line asked for. `step` is the simulated time between two rounds of all jobs."""
 
     folder: Path
     once: bool = False
@@ -52,6 +53,7 @@ class Plan:
     city: str = ""
     slack: str = ""
     day: date | None = None
+    step: timedelta = STEP
 
 
 @dataclass
@@ -82,16 +84,18 @@ def main(plan: Plan, echo: Callable[[str], None]) -> Summary:
     folder = plan.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     with scheduler.alone(folder), scheduler.stop_signal() as stop, ExitStack() as stack:
-        day = _prepare(plan, folder)
+        day, port = _prepare(plan, folder)
         start = datetime.combine(day, clock_time(), ZONE)
-        city = stack.enter_context(_city(plan, day, start))
+        city = stack.enter_context(_city(plan, day, start, port))
+        # addresses of posts hold the port: a day that goes on must find its city where it was
+        _mark(folder, day, city.base)
         slack = stack.enter_context(_slack(plan))
-        home = open_bundle(_bundle(plan, folder, city.base, slack))
+        home = open_bundle(bundle_of(plan, folder, city.base, slack))
         stack.callback(home.db.close)
         clock = SimulatedClock(_reached(home, start))
         if plan.serve:
             stack.enter_context(_console(home, clock, plan, city.base, slack, echo))
-        walk = Walk(home, city, clock, plan.speed if not plan.once else 0, echo)
+        walk = Walk(home, city, clock, plan, echo)
         walk.through(start + timedelta(days=1), stop.is_set)
         if stop.is_set():
             return Summary()
@@ -106,22 +110,29 @@ def main(plan: Plan, echo: Callable[[str], None]) -> Summary:
         return summary
 
 
-def _prepare(plan: Plan, folder: Path) -> date:
-    """The day to walk through; empties the folder unless the day that stands in it is gone on with."""
+def _prepare(plan: Plan, folder: Path) -> tuple[date, int]:
+    """The day to walk through and the city's port (0: any); empties the folder unless the day that stands in it is gone on with."""
     marker = folder / MARKER
     if marker.is_file() and plan.resume:
-        return date.fromisoformat(json.loads(marker.read_text())["day"])
-    others = [path for path in folder.iterdir() if path.name not in ("run.lock", MARKER)]
+        known = json.loads(marker.read_text())
+        return date.fromisoformat(known["day"]), urlsplit(known["city"]).port or 0
+    others = [path for path in folder.iterdir() if path.name not in ("run.lock", MARKER, f"{MARKER}.part")]
     if others and not marker.is_file():
         raise Problem(f"{folder}: holds files that are not the demo's; give another folder with --data")
     for path in others:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     day = plan.day or datetime.now(ZONE).date() - timedelta(days=1)
-    marker.write_text(json.dumps({"day": day.isoformat()}))
-    return day
+    return day, CITY_PORT if plan.serve else 0
 
 
-def _bundle(plan: Plan, folder: Path, city: str, slack: str) -> Bundle:
+def _mark(folder: Path, day: date, city: str) -> None:
+    """Note whose folder this is; written whole or not at all."""
+    part = folder / f"{MARKER}.part"
+    part.write_text(json.dumps({"day": day.isoformat(), "city": city}))
+    part.replace(folder / MARKER)
+
+
+def bundle_of(plan: Plan, folder: Path, city: str, slack: str) -> Bundle:
     """The packaged configuration with the invented city's sources. Whatever stands in the working folder or in the
     environment for Slack and mail is put aside: the demo never tells real people."""
     settings: dict[str, Any] = {
@@ -151,13 +162,17 @@ class RemoteCity:
 
 
 @contextmanager
-def _city(plan: Plan, day: date, start: datetime) -> Iterator[CitySite | RemoteCity]:
+def _city(plan: Plan, day: date, start: datetime, port: int) -> Iterator[CitySite | RemoteCity]:
     if plan.city:
         yield RemoteCity(plan.city.rstrip("/"))
         return
     try:
-        site = CitySite(load_day(day), start, CITY_PORT if plan.serve else 0)
+        site = CitySite(load_day(day), start, port)
     except OSError:
+        if plan.resume:
+            raise Problem(
+                f"port {port} is taken, where this day's city was; free it or begin a new day"
+            ) from None
         site = CitySite(load_day(day), start)  # the usual port is taken: any other does
     with site:
         yield site
@@ -208,20 +223,21 @@ def _reached(home: Installation, start: datetime) -> datetime:
 
 
 class Walk:
-    """Steps through simulated time. `speed` 0 does not wait."""
+    """Steps through simulated time; a plan to run once does not wait."""
 
     def __init__(
         self,
         home: Installation,
         city: CitySite | RemoteCity,
         clock: SimulatedClock,
-        speed: float,
+        plan: Plan,
         echo: Callable[[str], None],
     ) -> None:
         self.home = home
         self.city = city
         self.clock = clock
-        self.speed = speed
+        self.speed = 0 if plan.once else plan.speed
+        self._step = plan.step
         self.echo = echo
         self._metronome = scheduler.Metronome(home, clock.now)
         self._told: dict[int, str] = {}
@@ -240,11 +256,11 @@ class Walk:
         """Walk to `end`. A slow machine takes longer steps rather than a longer day."""
         begun, origin = time.monotonic(), self.clock.now
         while self.clock.now < end and not stopped():
-            now = self.clock.now + STEP
+            now = self.clock.now + self._step
             if self.speed:
                 behind = origin + timedelta(seconds=(time.monotonic() - begun) * self.speed)
-                while now + STEP <= behind:
-                    now += STEP
+                while now + self._step <= behind:
+                    now += self._step
                 while now > behind and not stopped():
                     time.sleep(min(0.2, (now - behind).total_seconds() / self.speed))
                     behind = origin + timedelta(seconds=(time.monotonic() - begun) * self.speed)
