@@ -14,6 +14,7 @@ from jinja2 import Environment
 from config.bundle import Bundle
 from config.i18n import translator
 from config.keys import Keys
+from console.words import DONE
 from incidents import accounts
 from incidents.session import Database
 
@@ -87,9 +88,20 @@ class Visit:
         return self.session.account
 
     @property
+    def done(self) -> str:
+        """The act that led to this page, from its address; nothing else gets onto the page that way."""
+        act = self.request.query_params.get("done", "")
+        return act if act in DONE else ""
+
+    @property
     def department(self) -> str:
         """The only department whose incidents the person may see; empty means all."""
         return self.account.department if self.account.role == "department" else ""
+
+
+def clean(text: str) -> str:
+    """Text as every database takes it: PostgreSQL refuses NUL."""
+    return text.replace("\x00", "").strip()
 
 
 def console_of(request: Request) -> Console:

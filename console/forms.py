@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, HTTPException, Request
 
-from console.context import Forbidden, NeedLogin, Visit, member, visit
+from console.context import Forbidden, NeedLogin, Visit, clean, member, visit
 from console.security import same
 
 STALE = "页面已过期或请求来自其他网站，操作未执行。请返回刷新页面后重试。"
@@ -17,14 +17,15 @@ class Posted(dict[str, str]):
 
     def text(self, name: str, limit: int = 2000) -> str:
         """One field, without surrounding space, no longer than `limit` characters."""
-        return self.get(name, "").strip()[:limit]
+        return clean(self.get(name, ""))[:limit]
 
     def integer(self, name: str) -> int | None:
         """A whole number, None when it is missing or none."""
         try:
-            return int(self.get(name, ""))
+            number = int(self.get(name, "")[:20])
         except ValueError:
             return None
+        return number if abs(number) < 2**62 else None
 
     def checked(self, wanted: str) -> Posted:
         """Itself, if its token is `wanted`."""

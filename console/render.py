@@ -220,7 +220,7 @@ class Say:
                 0, Line(" · ".join(part for part in (self.person(str(who)) if who else "", channel) if part))
             )
         if event.kind.startswith("deadline_") and event.kind != "deadline_opened" and given.get("rule"):
-            lines.insert(0, Line(self._rule(str(given["rule"]))))
+            lines.insert(0, Line(self.rule(str(given["rule"]))))
         return [line for line in lines if line.text]
 
     def _headline(self, event: EventView) -> str:
@@ -245,9 +245,10 @@ class Say:
             return f"{parent.number} {parent.title}" if parent else ""
         due = given.get("due_at")
         until = self.here.t("，至 {time}", time=self.full(datetime.fromisoformat(due))[:16]) if due else ""
-        return self._rule(str(given.get("rule") or "")) + until
+        return self.rule(str(given.get("rule") or "")) + until
 
-    def _rule(self, rule_id: str) -> str:
+    def rule(self, rule_id: str) -> str:
+        """Number and duty of a rule; the bare number when the present rule file no longer has it."""
         try:
             return f"{rule_id} {self.here.console.bundle.rules.rule(rule_id).action}"
         except KeyError:

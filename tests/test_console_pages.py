@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from babel.messages.extract import extract
@@ -19,7 +20,7 @@ from console.render import STATIC
 from incidents import outbox
 from incidents.session import Database
 from incidents.states import FALSE_ALARM_REASONS, LEVELS, State
-from tests.console_world import World, client, world
+from tests.console_world import World, client, hidden, world
 
 CONSOLE = STATIC.parent
 PAGES = ("/", "/search", "/search?kind=incidents", "/sources", "/messages", "/rules", "/reports", "/password")
@@ -67,6 +68,90 @@ def test_every_page_opens_on_both_databases(any_db: Database, tmp_path: Path) ->
         "/api/posts?q=食堂",
     ):
         assert browser.get(path).status_code == 200, path
+
+
+NASTY = (
+    "\x00",
+    "'\"--",
+    "\ud7ff\U0002a6d6",
+    "%",
+    "a" * 3000,
+    "9" * 40,
+    "-1",
+    "2026-13-45",
+    "<b>",
+    "🙂",
+    "\u202e",
+    "((((",
+    "~",
+)
+
+
+def test_no_value_in_an_address_or_form_breaks_a_page(any_db: Database, tmp_path: Path) -> None:
+    town = world(any_db, tmp_path)
+    town.account("admin", "administrator", name="管理员")
+    incident = town.incident("学校食堂问题", ["食堂", "食堂又来了"])
+    browser = client(town, "admin")
+    names = (
+        "q",
+        "domain",
+        "district",
+        "source",
+        "tone",
+        "state",
+        "since",
+        "until",
+        "before",
+        "incident",
+        "lang",
+        "done",
+        "n",
+        "limit",
+    )
+    token = hidden(browser.get("/").text, "/logout")
+    for value in NASTY:
+        every = dict.fromkeys(names, value)
+        for path in (
+            "/",
+            "/search",
+            "/search?kind=incidents",
+            "/messages",
+            "/api/posts",
+            "/api/incidents",
+            f"/incidents/{incident.number}",
+        ):
+            status = browser.get(path, params=every).status_code
+            assert status < 500, (path, value)
+        for name in ("q", "domain", "since", "before"):
+            for path in ("/search", "/search/export.csv", "/api/posts", "/api/incidents"):
+                assert browser.get(path, params={name: value}).status_code < 500, (path, name, value)
+        assert browser.get(f"/incidents/{quote(value)}").status_code == 404
+        for act in ("ack", "confirm", "false_alarm", "assign", "merge", "respond", "level", "note"):
+            fields = dict.fromkeys(
+                (
+                    "version",
+                    "epoch",
+                    "key",
+                    "reason",
+                    "note",
+                    "department",
+                    "parent",
+                    "url",
+                    "published_at",
+                    "level",
+                    "text",
+                ),
+                value,
+            )
+            answer = browser.post(f"/incidents/{incident.number}/{act}", data={**token, **fields})
+            assert answer.status_code < 500, (act, value)
+
+
+def test_words_in_the_address_do_not_get_onto_the_page(town: World) -> None:
+    html = client(town).get("/?done=Send+money&n=call+0531").text
+    shown = re.sub(r"<[^>]+>", " ", html)
+    assert "Send money" not in shown
+    assert "0531" not in shown
 
 
 def test_every_answer_carries_the_safe_headers(town: World) -> None:

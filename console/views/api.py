@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Query
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from console.context import Visit, member
+from console.context import Visit, clean, member
 from console.rights import may_see, need_posts
 from incidents import clocks, lifecycle, queries
 from incidents.querylang import QueryError
@@ -117,7 +117,7 @@ class PostPage(BaseModel):
 Before = Annotated[int | None, Query(ge=1, lt=2**62, description="`next_before` of the page before")]
 Limit = Annotated[int, Query(ge=1, le=500)]
 Instant = Annotated[datetime | None, Query(description="with a zone: 2026-11-24T00:00:00+08:00")]
-Short = Annotated[str, Query(max_length=80)]
+Short = Annotated[str, AfterValidator(clean), Query(max_length=80)]
 
 
 def _aware(value: datetime | None, name: str) -> datetime | None:
@@ -162,7 +162,7 @@ def list_incidents(
 def get_incident(number: str, here: Annotated[Visit, Depends(member)]) -> IncidentDetail:
     """One incident."""
     with here.console.db.reading() as session:
-        incident = queries.get_incident(session, number)
+        incident = queries.get_incident(session, clean(number))
         if incident is None or not may_see(here, incident):
             raise HTTPException(404, "there is no such incident")
         return IncidentDetail(
@@ -196,6 +196,7 @@ def list_posts(
         since=_aware(since, "since"),
         until=_aware(until, "until"),
     )
+    q = clean(q)
     try:
         with here.console.db.reading() as session:
             hits = search_posts(session, q, filters=filters, limit=limit, before_id=before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from incidents.queries import IncidentView
 from incidents.session import Session
 from incidents.states import FALSE_ALARM_REASONS
 
+_NUMBER = re.compile(r"^[A-Z0-9-]{1,24}$")
 router = APIRouter(include_in_schema=False)
 #: a moving part that gave no sign of life for so long is told on the desk
 SILENT = timedelta(minutes=15)
@@ -84,14 +86,15 @@ def _group(row: desk.DeskRow, now: datetime) -> str:
 
 def show_desk(here: Visit, *, status: int = 200, error: str = "", about: str = "") -> Response:
     """The whole desk; `error` is a refused act's sentence, `about` the incident's number."""
+    number = here.request.query_params.get("n", "")
     return page(
         here,
         "desk.html",
         status=status,
         error=error,
         about=about,
-        done=here.request.query_params.get("done", ""),
-        done_about=here.request.query_params.get("n", ""),
+        done=here.done,
+        done_about=number if _NUMBER.match(number) else "",
         **_model(here),
     )
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, HTTPException
 from fastapi.responses import RedirectResponse, Response
 
 from config.rules import Rule
-from console.context import Forbidden, Visit, member
+from console.context import Forbidden, Visit, clean, member
 from console.forms import Posted
 from console.render import page
 from console.rights import may_see
@@ -54,7 +54,7 @@ ACT_OF = {
 def find(here: Visit, number: str) -> queries.IncidentView:
     """The incident of a number that this person may see; 404 for others, so that numbers tell nothing."""
     with here.console.db.reading() as session:
-        incident = queries.get_incident(session, number) if number else None
+        incident = queries.get_incident(session, clean(number)) if clean(number) else None
     if incident is None or not may_see(here, incident):
         raise HTTPException(404)
     return incident
@@ -178,7 +178,7 @@ def show_incident(
         error=error,
         failed=failed,
         draft=draft or {},
-        done=here.request.query_params.get("done", ""),
+        done=here.done,
         **model,
     )
 

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import Response, StreamingResponse
 
 from config.domains import IDS
-from console.context import Visit, member
+from console.context import Visit, clean, member
 from console.render import Say, page
 from console.rights import need_posts
 from console.words import STATES
@@ -64,7 +64,7 @@ def ask(here: Visit) -> Ask:
     problems: list[str] = []
 
     def text(name: str) -> str:
-        return (get(name) or "").strip()[:600]
+        return clean(get(name) or "")[:600]
 
     def day(name: str, *, end: bool = False) -> datetime | None:
         raw = text(name)

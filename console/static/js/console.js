@@ -122,6 +122,14 @@
     document.querySelectorAll("form[data-sent]").forEach(function (form) { delete form.dataset.sent; });
   });
 
+  // --- paper has nothing to click: everything folded is printed
+  window.addEventListener("beforeprint", function () {
+    document.querySelectorAll("details.more:not([open])").forEach(function (node) { node.open = true; node.dataset.printed = "1"; });
+  });
+  window.addEventListener("afterprint", function () {
+    document.querySelectorAll("details[data-printed]").forEach(function (node) { node.open = false; delete node.dataset.printed; });
+  });
+
   // --- charts
   function css(name) {
     return getComputedStyle(root).getPropertyValue(name).trim();
