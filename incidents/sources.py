@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from incidents.models import JsonDict, SourceState
 
 #: states in which the source answered as it should; any other counts as a failure in a row
-HEALTHY = ("ok", "unchanged", "quiet")
+HEALTHY = ("ok", "unchanged", "empty")
 
 
 @dataclass(frozen=True)
