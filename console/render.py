@@ -6,9 +6,6 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +13,9 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from config.departments import Suggestion
-from config.domains import domain_label
-from config.roster import OnDuty
-from console import rights, words
+from console import rights
 from console.context import LANG_COOKIE, LANGUAGES, Visit
-from incidents import accounts
-from incidents.queries import EventView, IncidentView, get_incident
+from console.say import Say, safe_url
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -48,247 +41,6 @@ def asset_hashes() -> dict[str, str]:
     }
 
 
-class Say:
-    """Times, words and names in the reader's language; `say` in templates."""
-
-    def __init__(self, here: Visit) -> None:
-        self.here = here
-        self.zh = here.lang != "en"
-        bundle = here.console.bundle
-        self._sources = {item.id: item.name for item in bundle.sources}
-
-    def word(self, table: str, code: object) -> str:
-        """The name of a code."""
-        return self.here.t(words.word(table, code))
-
-    def words(self, table: str, codes: Sequence[object]) -> str:
-        """The names of several codes."""
-        return ("、" if self.zh else ", ").join(self.word(table, code) for code in codes)
-
-    def reason(self, given: Suggestion | OnDuty) -> str:
-        """Why a department is suggested, or why a person is on duty, in the reader's language."""
-        return given.why(self.here.lang)
-
-    def department(self, id: str) -> str:
-        """The name of a department; an id that the configuration no longer knows stands for itself."""
-        return self.here.console.bundle.departments.zh(id) if id else self.here.t("未定")
-
-    def source(self, id: str) -> str:
-        """The name of a source."""
-        return self._sources.get(id, id)
-
-    def person(self, actor: str) -> str:
-        """Who acted: `system`, a roster id or a login name."""
-        if actor == "system":
-            return self.here.t("系统")
-        known = self.here.console.bundle.roster.person(actor)
-        return known.name if known else self._logins.get(actor, actor)
-
-    @cached_property
-    def _logins(self) -> dict[str, str]:
-        with self.here.console.db.reading() as session:
-            return {account.login: account.display_name for account in accounts.list_accounts(session)}
-
-    def recipient(self, address: str) -> str:
-        """Whom a message went to: an officer's name for their address, else the address."""
-        for person in self.here.console.bundle.roster.people:
-            if address and address in (person.id, person.email, person.slack_user):
-                return person.name
-        return address
-
-    def domain(self, id: str) -> str:
-        """The name of a subject."""
-        return domain_label(id, self.here.lang)
-
-    def local(self, value: datetime) -> datetime:
-        """In the city's zone."""
-        return value.astimezone(self.here.console.zone)
-
-    def time(self, value: datetime | None) -> str:
-        """Short: the year only when it is not this one."""
-        if value is None:
-            return "—"
-        local, today = self.local(value), self.local(self.here.now)
-        clock = local.strftime("%H:%M")
-        if local.date() == today.date():
-            return self.here.t("今天 {clock}", clock=clock)
-        if local.date() == today.date() - timedelta(days=1):
-            return self.here.t("昨天 {clock}", clock=clock)
-        return f"{self.day(value)} {clock}"
-
-    def day(self, value: datetime) -> str:
-        """A day; the year only when it is not this one."""
-        local, today = self.local(value), self.local(self.here.now)
-        if self.zh:
-            return (
-                f"{local.year}年{local.month}月{local.day}日"
-                if local.year != today.year
-                else f"{local.month}月{local.day}日"
-            )
-        return local.strftime("%-d %b %Y" if local.year != today.year else "%-d %b")
-
-    def full(self, value: datetime | None) -> str:
-        """To the second, with the zone's offset: for records."""
-        if value is None:
-            return "—"
-        local = self.local(value)
-        return local.strftime("%Y-%m-%d %H:%M:%S %z")[:-2] + ":" + local.strftime("%z")[-2:]
-
-    def span(self, length: timedelta) -> str:
-        """A length of time in its two biggest units."""
-        minutes = int(abs(length).total_seconds() // 60)
-        days, rest = divmod(minutes, 1440)
-        hours, minutes = divmod(rest, 60)
-        parts = ((days, "{n} 天"), (hours, "{n} 小时"), (minutes, "{n} 分"))
-        shown = [self.here.t(text, n=n) for n, text in parts if n][:2]
-        return " ".join(shown) or self.here.t("不到 1 分")
-
-    def ago(self, value: datetime | None) -> str:
-        """How long ago."""
-        if value is None:
-            return self.here.t("从未")
-        return self.here.t("{span}前", span=self.span(self.here.now - value))
-
-    def left(self, due: datetime) -> str:
-        """A countdown in words."""
-        rest = due - self.here.now
-        text = "剩 {span}" if rest >= timedelta(0) else "已超 {span}"
-        return self.here.t(text, span=self.span(rest))
-
-    def urgency(self, due: datetime | None) -> str:
-        """CSS class of a running clock: over, soon (less than 4 h), near (less than 24 h), calm."""
-        if due is None:
-            return "calm"
-        rest = due - self.here.now
-        if rest < timedelta(0):
-            return "over"
-        if rest < timedelta(hours=4):
-            return "soon"
-        return "near" if rest < timedelta(hours=24) else "calm"
-
-    def why(self, incident: IncidentView) -> str:
-        """Why it was flagged, in one sentence: analysis' own words, else its numbers."""
-        keys = ("sentence_zh", "sentence") if self.zh else ("sentence_en", "sentence")
-        for key in keys:
-            if isinstance(incident.why.get(key), str) and incident.why[key]:
-                return str(incident.why[key])
-        return self.here.t(
-            "{posts} 帖，{voices} 人发声；{track}。",
-            posts=incident.posts,
-            voices=incident.voices,
-            track=self.word("track", incident.track),
-        )
-
-    def facts(self, why: dict[str, Any]) -> list[tuple[str, str]]:
-        """The arithmetic behind the sentence, as pairs; sentences and empty values left out."""
-        return [
-            (self.word("why", key), self.fact(key, value))
-            for key, value in why.items()
-            if not key.startswith("sentence") and value not in (None, "", [], {})
-        ]
-
-    def event(self, event: EventView) -> list[Line]:
-        """What an event says beyond its kind."""
-        given = event.payload
-        lines: list[Line] = []
-        if event.kind in (
-            "detected",
-            "assigned",
-            "deadline_opened",
-            "level_set",
-            "false_alarm",
-            "evaluated",
-            "merged",
-        ):
-            lines.append(Line(self._headline(event)))
-        if event.kind == "responded":
-            url = str(given.get("url", ""))
-            lines.append(Line(url, safe_url(url)))
-        for key in ("officer", "summary", "note", "text", "detail", "error"):
-            if given.get(key):
-                lines.append(Line(str(given[key])))
-        if given.get("reason") and event.kind not in ("false_alarm",):
-            lines.append(Line(self.here.t("理由：{reason}", reason=given["reason"])))
-        if event.kind == "rung_fired":
-            people = [self.person(str(person.get("id", ""))) for person in given.get("people", [])]
-            rung = self.here.t("第 {n} 级", n=given.get("step", ""))
-            lines.insert(0, Line(f"{rung} {'、'.join(people) or self.here.t('已无上一级可提醒')}"))
-        if event.kind in ("page_sent", "page_refused", "no_one_on_duty"):
-            who = given.get("person") or given.get("role") or ""
-            channel = self.word("channel", given["channel"]) if given.get("channel") else ""
-            lines.insert(
-                0, Line(" · ".join(part for part in (self.person(str(who)) if who else "", channel) if part))
-            )
-        if event.kind.startswith("deadline_") and event.kind != "deadline_opened" and given.get("rule"):
-            lines.insert(0, Line(self.rule(str(given["rule"]))))
-        return [line for line in lines if line.text]
-
-    def _headline(self, event: EventView) -> str:
-        given = event.payload
-        if event.kind == "assigned":
-            return self.department(str(given.get("department", "")))
-        if event.kind == "detected":
-            return (
-                f"{self.word('track', given.get('track', ''))} · {self.word('level', given.get('level', ''))}"
-            )
-        if event.kind == "false_alarm":
-            return self.word("false_alarm", given.get("reason", ""))
-        if event.kind == "evaluated":
-            return self.here.t("{score} 分", score=self.number(given.get("score", "")))
-        if event.kind == "level_set":
-            return (
-                f"{self.word('level', given.get('from', ''))} → {self.word('level', given.get('level', ''))}"
-            )
-        if event.kind == "merged":
-            with self.here.console.db.reading() as session:
-                parent = get_incident(session, int(given["parent_id"]))
-            return f"{parent.number} {parent.title}" if parent else ""
-        due = given.get("due_at")
-        until = self.here.t("，至 {time}", time=self.full(datetime.fromisoformat(due))[:16]) if due else ""
-        return self.rule(str(given.get("rule") or "")) + until
-
-    def rule(self, rule_id: str) -> str:
-        """Number and duty of a rule; the bare number when the present rule file no longer has it."""
-        try:
-            return f"{rule_id} {self.here.console.bundle.rules.rule(rule_id).action}"
-        except KeyError:
-            return rule_id
-
-    def number(self, value: object) -> str:
-        """A number with as many digits as are worth reading."""
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return str(value)
-        if isinstance(value, int):
-            return f"{value:,}"
-        return f"{value:.2g}" if 0 < abs(value) < 0.01 else f"{value:,.2f}".rstrip("0").rstrip(".")
-
-    def fact(self, key: str, value: object) -> str:
-        """One value of the detection's arithmetic."""
-        if key in ("signal", "grave", "signal_share") and isinstance(value, int | float):
-            return f"{value:.0%}"
-        if isinstance(value, bool):
-            return self.here.t("是") if value else self.here.t("否")
-        if key == "track":
-            return self.word("track", value)
-        if isinstance(value, dict) and "word" in value:
-            return str(value["word"])
-        if isinstance(value, list | tuple):
-            return "、".join(self.fact("", item) for item in value)
-        if isinstance(value, dict):
-            return "；".join(f"{inner}: {self.fact(inner, item)}" for inner, item in value.items())
-        if key == "domain":
-            return self.domain(str(value))
-        return self.number(value)
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line below an event; `url` makes it a link."""
-
-    text: str
-    url: str = ""
-
-
 def marked(text: str, needles: Sequence[str]) -> Markup:
     """`text`, escaped, with every needle in <mark>."""
     found = sorted({needle for needle in needles if needle}, key=len, reverse=True)
@@ -302,11 +54,6 @@ def marked(text: str, needles: Sequence[str]) -> Markup:
         )
         last = match.end()
     return out + escape(text[last:])
-
-
-def safe_url(url: str) -> str:
-    """Only http and https become links: a post's address comes from outside."""
-    return url if url.startswith(("http://", "https://")) else ""
 
 
 def bars(values: Sequence[int], *, width: int = 96, height: int = 24) -> list[dict[str, int]]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from console.views.search import guarded, needles
+from console.views.export import guarded
+from console.views.search import needles
 from incidents import queries
 from incidents.querylang import parse
 from incidents.session import Database

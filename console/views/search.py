@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 
 from config.domains import IDS
 from console.context import Visit, clean, member
-from console.render import Say, page
+from console.render import page
 from console.rights import need_posts
 from console.words import STATES
 from incidents import lifecycle, queries
@@ -25,11 +23,6 @@ from incidents.session import Session
 
 router = APIRouter(include_in_schema=False)
 PAGE = 50
-#: rows of one export; more is a matter for the command line
-EXPORT_LIMIT = 50_000
-FACETS = ("domain", "district", "source", "tone")
-#: what a spreadsheet would run as a formula
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -129,7 +122,7 @@ def needles(node: Node | None) -> list[str]:
             return []
 
 
-def _query(here: Visit, wanted: Ask) -> tuple[Query | None, str, str]:
+def understood(here: Visit, wanted: Ask) -> tuple[Query | None, str, str]:
     """The parsed query, or the sentence of its mistake and a line that points at the place."""
     try:
         return parse(wanted.q), "", ""
@@ -159,7 +152,7 @@ def search_page(here: Annotated[Visit, Depends(member)]) -> Response:
     """The search page. A query that cannot be understood is explained, not refused with an error page."""
     need_posts(here)
     wanted = ask(here)
-    query, error, pointer = _query(here, wanted)
+    query, error, pointer = understood(here, wanted)
     values: dict[str, Any] = {
         "ask": wanted,
         "error": error,
@@ -185,7 +178,7 @@ def search_page(here: Annotated[Visit, Depends(member)]) -> Response:
             hits = search_posts(
                 session, query, filters=wanted.filters, limit=PAGE, before_id=wanted.before, zone=zone
             )
-            values["numbers"] = _numbers(session, hits.rows)
+            values["numbers"] = numbers_of(session, hits.rows)
         values |= {"hits": hits, "chart": _chart(hits)}
         if hits.rows:
             _record_search(here, wanted, hits.total)
@@ -204,7 +197,7 @@ def _incidents(session: Session, query: Query, wanted: Ask) -> IncidentHits:
     )
 
 
-def _numbers(session: Session, rows: Sequence[PostHit]) -> dict[int, str]:
+def numbers_of(session: Session, rows: Sequence[PostHit]) -> dict[int, str]:
     """Numbers of the incidents of found posts; clusters that never emerged have none."""
     found = {}
     for id_ in {row.incident_id for row in rows if row.incident_id is not None}:
@@ -230,145 +223,3 @@ def _chart(hits: PostHits) -> dict[str, Any]:
     for day, number in days:
         counts[f"{day:%Y-%m}"] = counts.get(f"{day:%Y-%m}", 0) + number
     return {"unit": "month", "labels": list(counts), "values": list(counts.values())}
-
-
-def guarded(value: object) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    text = str(value)
-    return "'" + text if text.startswith(_FORMULA) else text
-
-
-def _csv(rows: Iterator[Sequence[object]]) -> Iterator[str]:
-    yield "\ufeff"  # Excel takes a file without this mark for GBK
-    for row in rows:
-        line = io.StringIO()
-        csv.writer(line).writerow([guarded(cell) for cell in row])
-        yield line.getvalue()
-
-
-@router.get("/search/export.csv")
-def export(here: Annotated[Visit, Depends(member)]) -> Response:
-    """Exactly what the page found, as CSV: same query, same filters, all pages."""
-    need_posts(here)
-    wanted = ask(here)
-    query, error, _ = _query(here, wanted)
-    if query is None:
-        return page(here, "error.html", status=422, title=here.t("无法导出"), sentence=error, reference="")
-    say = Say(here)
-    with here.console.db.transaction() as session:
-        lifecycle.record_act(
-            session,
-            "exported",
-            {"kind": wanted.kind, "query": wanted.q[:500]},
-            actor=here.account.login,
-            channel="console",
-            now=here.now,
-        )
-    rows = (
-        _incident_rows(here, say, query, wanted)
-        if wanted.kind == "incidents"
-        else _post_rows(here, say, query, wanted)
-    )
-    name = f"quansheng-{wanted.kind}-{say.local(here.now):%Y%m%d-%H%M}.csv"
-    return StreamingResponse(
-        _csv(rows),
-        media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
-    )
-
-
-def _post_rows(here: Visit, say: Say, query: Query, wanted: Ask) -> Iterator[Sequence[object]]:
-    yield [
-        here.t(name)
-        for name in (
-            "编号",
-            "发布时间",
-            "信源",
-            "标题",
-            "正文",
-            "链接",
-            "领域",
-            "区县",
-            "情绪",
-            "风险",
-            "事件",
-        )
-    ]
-    before, written = None, 0
-    while written < EXPORT_LIMIT:
-        # one short read a page: a slow download must not keep a database snapshot open
-        with here.console.db.reading() as session:
-            hits = search_posts(
-                session, query, filters=wanted.filters, limit=500, before_id=before, counts=False
-            )
-            numbers = _numbers(session, hits.rows)
-        for row in hits.rows:
-            yield [
-                row.id,
-                say.full(row.published_at),
-                say.source(row.source_id),
-                row.title,
-                row.text,
-                row.url,
-                say.domain(row.domain) if row.domain else "",
-                "、".join(row.districts),
-                say.word("tone", row.tone),
-                row.risk,
-                numbers.get(row.incident_id, "") if row.incident_id is not None else "",
-            ]
-        written += len(hits.rows)
-        before = hits.next_before_id
-        if before is None:
-            return
-
-
-def _incident_rows(here: Visit, say: Say, query: Query, wanted: Ask) -> Iterator[Sequence[object]]:
-    yield [
-        here.t(name)
-        for name in (
-            "编号",
-            "标题",
-            "领域",
-            "区县",
-            "等级",
-            "状态",
-            "承办部门",
-            "帖数",
-            "发声人数",
-            "首帖时间",
-            "发现时间",
-            "回应时间",
-            "办结时间",
-        )
-    ]
-    before = None
-    while True:
-        with here.console.db.reading() as session:
-            hits = search_incidents(
-                session,
-                query,
-                states=(wanted.state,) if wanted.state else (),
-                domain=wanted.domain,
-                district=wanted.district,
-                limit=500,
-                before_id=before,
-            )
-        for row in hits.rows:
-            yield [
-                row.number,
-                row.title,
-                say.domain(row.domain),
-                row.district,
-                say.word("level", row.level),
-                say.word("state", row.state),
-                say.department(row.department) if row.department else "",
-                row.posts,
-                row.voices,
-                say.full(row.first_posted_at),
-                say.full(row.detected_at),
-                say.full(row.responded_at),
-                say.full(row.closed_at),
-            ]
-        before = hits.next_before_id
-        if before is None:
-            return
