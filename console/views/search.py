@@ -43,13 +43,6 @@ class Ask:
     filters: PostFilter
     problems: tuple[str, ...]
 
-    @property
-    def narrowed(self) -> bool:
-        """Whether anything but the kind was asked."""
-        return any(
-            (self.q, self.domain, self.district, self.source, self.tone, self.state, self.since, self.until)
-        )
-
 
 def ask(here: Visit) -> Ask:
     """Dependency-free reading of the query string, so that any address can be opened."""
