@@ -125,7 +125,7 @@ def replay(
     good, bad = _read(home, file, profile, echo)
     jobs = [job for job in scheduler.JOBS if job.name in _STAGES]
     walk = _Walk(home, jobs, speed, echo, len(good))
-    for end, batch in groupby(good, key=lambda post: _cell_end(post.published_at)):
+    for end, batch in groupby(good, key=lambda post: cell_end(post.published_at)):
         walk.to(end, list(batch))
     with home.db.reading() as session:
         count = totals(session)
@@ -159,7 +159,8 @@ def _read(
     return good, bad
 
 
-def _cell_end(at: datetime) -> datetime:
+def cell_end(at: datetime) -> datetime:
+    """When a post of this time arrives: at the end of its step."""
     step = STEP.total_seconds()
     return datetime.fromtimestamp((at.timestamp() // step + 1) * step, UTC)
 
