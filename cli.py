@@ -570,9 +570,13 @@ def report_weekly(
 ) -> None:
     """Write the weekly report."""
     import reports.job  # loads the charts
+    from reports.period import WeekError
 
     with opened() as home:
-        done = reports.job.run(home.db, home.bundle, home.keys, now(), week=week, send=send)
+        try:
+            done = reports.job.run(home.db, home.bundle, home.keys, now(), week=week, send=send)
+        except WeekError as exc:
+            raise Problem(str(exc)) from exc
     for path in done.files:
         echo(str(path))
     echo(f"{done.subject}\n" + "\n".join(done.summary))
