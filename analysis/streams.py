@@ -90,11 +90,23 @@ def read_line(line: str) -> JudgeInput:
     )
 
 
+def _decode(raw: str | bytes) -> str:
+    if isinstance(raw, str):
+        return raw
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadLine(f"not UTF-8 at byte {error.start + 1}; convert the file to UTF-8") from None
+
+
 def _read(lines: Iterable[str], err: TextIO, counter: list[int]) -> Iterator[JudgeInput]:
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
+    # bytes where there are any: one line that is not UTF-8 must not end the stream
+    source: Iterable[str | bytes] = getattr(lines, "buffer", lines)
+    for number, raw in enumerate(source, 1):
+        if not raw.strip():
             continue
         try:
+            line = _decode(raw)
             yield read_line(line.lstrip("\ufeff") if number == 1 else line)
         except BadLine as bad:
             counter[0] += 1

@@ -103,3 +103,11 @@ def test_an_unwritable_character_does_not_stop_the_stream() -> None:
     judge_stream(['{"id": "\\ud800", "text": "物业\\udfff"}\n', GOOD[0]], out, err=io.StringIO())
     assert len(out.getvalue().splitlines()) == 2
     out.getvalue().encode("utf-8")
+
+
+def test_a_line_that_is_not_utf8_is_named_and_the_rest_goes_on() -> None:
+    raw = io.BytesIO(GOOD[0].encode() + '{"id": "g", "text": "物业很差，没人管"}\n'.encode("gb18030") + GOOD[2].encode())
+    out, err = io.StringIO(), io.StringIO()
+    summary = judge_stream(io.TextIOWrapper(raw, "utf-8"), out, err=err)
+    assert (summary.done, summary.bad) == (2, 1)
+    assert err.getvalue().startswith("line 2: not UTF-8")
