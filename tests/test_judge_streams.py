@@ -106,7 +106,9 @@ def test_an_unwritable_character_does_not_stop_the_stream() -> None:
 
 
 def test_a_line_that_is_not_utf8_is_named_and_the_rest_goes_on() -> None:
-    raw = io.BytesIO(GOOD[0].encode() + '{"id": "g", "text": "物业很差，没人管"}\n'.encode("gb18030") + GOOD[2].encode())
+    raw = io.BytesIO(
+        GOOD[0].encode() + '{"id": "g", "text": "物业很差，没人管"}\n'.encode("gb18030") + GOOD[2].encode()
+    )
     out, err = io.StringIO(), io.StringIO()
     summary = judge_stream(io.TextIOWrapper(raw, "utf-8"), out, err=err)
     assert (summary.done, summary.bad) == (2, 1)
