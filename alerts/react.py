@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -26,7 +27,8 @@ def on_event(desk: Desk, event: IncidentEvent) -> None:
         return
     incident = queries.get_incident(desk.session, event.incident_id)
     if incident is not None:
-        reaction(desk, incident, event)
+        # after an outage the incident may be a round further on: clocks belong to the round of their event
+        reaction(desk, replace(incident, round=event.round), event)
         desk.counts.events += 1
 
 
@@ -213,8 +215,7 @@ def _restored(desk: Desk, incident: IncidentView, event: IncidentEvent) -> None:
 
 
 def _reopened(desk: Desk, incident: IncidentView, event: IncidentEvent) -> None:
-    if incident.round == event.round:
-        duties.open_for(desk, incident, "detected", event.occurred_at)
+    duties.open_for(desk, incident, "detected", event.occurred_at)
     _start_ladder(desk, incident, event, "reopened")
 
 

@@ -15,7 +15,7 @@ from alerts.resolver import deadline_json
 from config.bundle import Bundle
 from config.tokens import verify_ack
 from demo.fake_slack import FakeSlack
-from incidents import events, outbox
+from incidents import clocks, events, outbox
 from incidents.posts import NewPost
 from incidents.queries import IncidentView
 from incidents.session import Database, Session
@@ -88,9 +88,9 @@ def test_a_hotline_matter_gets_its_working_days_when_it_is_handed_over(office: O
     office.detect(post, source="12345").work()
     assert set(office.deadlines()) == {"R03"}
     office.later(hours=1).do(Confirm()).do(Assign("market-regulation")).work()
-    clocks = office.deadlines()
-    assert set(clocks) == {"R03", "H01", "H04"}
-    assert clocks["H01"].due_at == datetime.fromisoformat("2026-12-02T00:00+08:00")
+    running = office.deadlines()
+    assert set(running) == {"R03", "H01", "H04"}
+    assert running["H01"].due_at == datetime.fromisoformat("2026-12-02T00:00+08:00")
     office.do(SignFor("张")).work()
     assert office.deadlines()["H04"].state == "cancelled"
     assert office.deadlines()["H01"].state == "open"
@@ -220,6 +220,17 @@ def test_a_reopened_incident_gets_clocks_of_its_new_round(office: Office, post: 
     assert [(c.round, c.due_at) for c in office.deadlines().values()] == [
         (2, office.now + timedelta(hours=48))
     ]
+
+
+def test_after_an_outage_each_round_keeps_its_own_clocks(office: Office, post: Posts) -> None:
+    office.detect(post)
+    office.do(Confirm()).do(Assign("education")).do(Respond("http://gov.example/1")).do(Evaluate(80)).do(
+        Close()
+    )
+    office.later(hours=1).do(Reopen("再次发生")).work()  # all of it in one tick
+    with office.db.reading() as session:
+        found = [(c.round, c.state) for c in clocks.deadlines_of(session, office.incident_id)]
+    assert sorted(found) == [(1, "met"), (2, "open")]
 
 
 def test_a_new_holiday_notice_recounts_provisional_clocks_and_keeps_the_old_end(

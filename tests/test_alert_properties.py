@@ -45,14 +45,13 @@ COMMANDS: list[Command] = [
     Respond("http://gov.example/1"),
     Evaluate(70),
     Close(),
-    Reopen("再次发生"),
     FalseAlarm("no_issue", "核实"),
     Restore("核实后属实"),
     SetLevel("major", "伤情"),
     SetLevel("general", "无伤情"),
 ]
 STEPS = st.one_of(
-    st.sampled_from(["tick", "send", "ack", "finish"]),
+    st.sampled_from(["tick", "send", "ack", "finish", "reopen"]),
     st.integers(1, 200),  # minutes that pass
     st.sampled_from(COMMANDS),
 )
@@ -65,6 +64,7 @@ def take(office: Office, step: str | int | Command) -> None:
     elif step == "tick":
         office.tick()
         assert office.tick() == TickSummary(), "a second tick at the same time did something"
+        check(office)
     elif step == "send":
         office.send()
     elif step == "finish":  # the long way to the end, which chance alone seldom walks
@@ -76,6 +76,9 @@ def take(office: Office, step: str | int | Command) -> None:
             Close(),
         ):
             take(office, command)
+    elif step == "reopen":
+        take(office, "finish")
+        take(office, Reopen("再次发生"))
     else:
         with suppress(Refused):
             if isinstance(step, str):
