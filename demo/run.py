@@ -34,6 +34,8 @@ from incidents.states import State
 from incidents.totals import totals
 
 MARKER = "demo.json"
+#: when the walk begins: what was posted in the night is read at once, and nobody waits for the morning
+MORNING = clock_time(6)
 #: the usual step: sources are read every five minutes
 STEP = timedelta(minutes=5)
 CITY_PORT = 8602
@@ -92,17 +94,19 @@ def main(plan: Plan, echo: Callable[[str], None]) -> Summary:
         slack = stack.enter_context(_slack(plan))
         home = open_bundle(bundle_of(plan, folder, city.base, slack))
         stack.callback(home.db.close)
-        clock = SimulatedClock(_reached(home, start))
+        clock = SimulatedClock(_reached(home, datetime.combine(day, MORNING, ZONE)))
         if plan.serve:
             stack.enter_context(_console(home, clock, plan, city.base, slack, echo))
         walk = Walk(home, city, clock, plan, echo)
         walk.through(start + timedelta(days=1), stop.is_set)
         if stop.is_set():
+            echo("Stopped.")
             return Summary()
         summary = finish(home, start, clock.now)
         echo("\n".join(summary.lines))
         if not plan.once:
             walk.on(stop.wait)
+            echo("Stopped.")
         if not summary.chain_ok:
             raise Problem(
                 f"{folder}: the record of the demo does not verify; `quansheng audit verify` says where"
@@ -142,12 +146,18 @@ def bundle_of(plan: Plan, folder: Path, city: str, slack: str) -> Bundle:
         "slack": {"token": TOKEN, "signing_secret": "", "channel": CHANNEL, "base_url": slack},
         "mail": {"host": "", "user": "", "password": "", "sender": "quansheng@demo.invalid"},
         "alerts": {"link_base": f"http://127.0.0.1:{plan.port}"},
-        "console": {"host": "127.0.0.1", "port": plan.port, "session_h": 168.0, "idle_min": 720},
+        "console": {"host": "127.0.0.1", "port": plan.port},
         "reports": {"recipients": ("office@demo.invalid",)},
     }
     (folder / "quansheng.toml").write_text("# The demo's settings come from the command itself.\n")
     bundle = load_bundle(folder / "quansheng.toml", **settings)
-    return replace(bundle, sources=sources(city))
+    # a log-in must outlast a person's coffee, and minutes of the invented day are seconds
+    patient = bundle.settings.console.model_copy(
+        update={"session_h": 24 * plan.speed, "idle_min": int(720 * plan.speed)}
+    )
+    return replace(
+        bundle, sources=sources(city), settings=bundle.settings.model_copy(update={"console": patient})
+    )
 
 
 @dataclass(frozen=True)

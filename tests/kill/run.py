@@ -28,7 +28,7 @@ from sqlalchemy import select
 from config.keys import load_keys
 from demo.city import ZONE, load_day
 from demo.fake_slack import FakeSlack
-from demo.run import Plan, main
+from demo.run import MORNING, Plan, main
 from demo.site import CitySite
 from incidents import events, lifecycle
 from incidents.models import Deadline, Incident, IncidentEvent, IncidentPost, Judgement, Outbox, Post, Timer
@@ -105,8 +105,8 @@ def kill_at_random(world: World, chance: random.Random, kills: int) -> list[date
 
     A moment that an earlier life had reached already falls into the start of the next one.
     """
-    begin = world.city.now
-    targets = sorted(begin + timedelta(hours=chance.uniform(0, 23.5)) for _ in range(kills))
+    begin = datetime.combine(DAY, MORNING, ZONE)
+    targets = sorted(begin + timedelta(hours=chance.uniform(0, 17.5)) for _ in range(kills))
     points: list[datetime] = []
     for target in targets:
         child = world.born()
