@@ -356,7 +356,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as exc:
         listener.close()
         raise Problem(
-            f"the console cannot listen on {host}:{port}: {exc.strerror}; set console.port to a free one"
+            f"the console cannot listen on {host}:{port}: {exc.strerror}; set console.port (demo: --port) to a free one"
         ) from exc
     return listener
 

@@ -83,6 +83,8 @@ class Summary:
 
 def main(plan: Plan, echo: Callable[[str], None]) -> Summary:
     """Run the demo as planned. Raises Problem for a folder that is not the demo's and for a broken chain."""
+    if plan.serve and plan.port == 0:
+        plan = replace(plan, port=_free_port())  # links in messages have to name it
     folder = plan.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     with scheduler.alone(folder), scheduler.stop_signal() as stop, ExitStack() as stack:
@@ -112,6 +114,12 @@ def main(plan: Plan, echo: Callable[[str], None]) -> Summary:
                 f"{folder}: the record of the demo does not verify; `quansheng audit verify` says where"
             )
         return summary
+
+
+def _free_port() -> int:
+    with scheduler.listen("127.0.0.1", 0) as probe:
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _prepare(plan: Plan, folder: Path) -> tuple[date, int]:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
+import subprocess
+import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
@@ -193,3 +198,38 @@ def test_the_demo_never_tells_real_people(tmp_path: Path, monkeypatch: pytest.Mo
     assert settings.slack.token.get_secret_value() == TOKEN
     assert settings.slack.base_url == "http://127.0.0.1:2/api/"
     assert settings.database_url == f"sqlite:///{tmp_path / 'quansheng.db'}"
+
+
+def test_the_demo_says_where_everything_is_and_stops_on_ctrl_c(tmp_path: Path) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "cli", "demo", "--port", "0", "--data", str(tmp_path / "day")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(run.__file__).parent.parent,
+    )
+    killer = threading.Timer(90, child.kill)
+    killer.start()
+    try:
+        assert child.stdout is not None
+        banner: dict[str, str] = {}
+        for line in child.stdout:
+            found = re.match(r"  (Console|Slack|The city): +(http\S+)(.*)", line)
+            if found:
+                banner[found[1]] = found[2]
+                banner["password"] = banner.get("password", "") or found[3]
+            if "Ctrl-C stops" in line:
+                break
+        assert set(banner) == {"Console", "Slack", "The city", "password"}
+        assert "password: " in banner["password"]
+        assert httpx.get(f"{banner['Console']}/login").status_code == 200
+        assert "假 Slack" in httpx.get(banner["Slack"]).text
+        assert "虚构的泉城" in httpx.get(banner["The city"]).text
+        child.send_signal(signal.SIGINT)
+        rest, errors = child.communicate(timeout=60)
+    finally:
+        killer.cancel()
+        child.kill()
+    assert child.returncode == 0, errors
+    assert "Stopped." in rest
+    assert "Traceback" not in errors

@@ -182,7 +182,7 @@ def test_a_port_in_use_is_one_sentence_with_the_cure(home: Installation) -> None
     try:
         port = int(first.address.rsplit(":", 1)[1])
         taken = home.settings.console.model_copy(update={"port": port})
-        with pytest.raises(Problem, match=r"cannot listen on 127\.0\.0\.1.*set console\.port"):
+        with pytest.raises(Problem, match=r"cannot listen on 127\.0\.0\.1.*set console\.port.*free one"):
             scheduler.listen(taken.host, taken.port)
     finally:
         first.stop()
