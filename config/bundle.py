@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -40,9 +41,13 @@ class Bundle:
 
 
 def config_file(folder: Path, name: str) -> Path:
-    """A file of the configuration folder, or the packaged default where the folder has none."""
+    """A file of the configuration folder, or the packaged default where the folder has none.
+
+    What stands there but is no file (a folder, a dead link) is not replaced in silence: reading it tells what is wrong.
+    """
     own = folder / name
-    return own if own.is_file() else DEFAULTS / name
+    packaged = DEFAULTS / name
+    return packaged if not own.exists() and not own.is_symlink() and packaged.is_file() else own
 
 
 def city_files(city: str) -> tuple[str, str]:
@@ -108,6 +113,15 @@ def _check_settings(settings: Settings) -> list[str]:
         problems.append(
             f"city.timezone = {settings.city.timezone!r}: no such zone; expected an IANA name such as Asia/Shanghai"
         )
+    if not settings.database.url and "?" in str(settings.data_path):
+        problems.append(
+            f"data_dir = {str(settings.data_path)!r}: a question mark would cut the database's address; choose another folder"
+        )
+    problems += [
+        f"reports.recipients = {address!r}: expected a mail address such as zhiban@example.gov.cn"
+        for address in settings.reports.recipients
+        if not re.fullmatch(r"[^@\s]+@[^@\s]+", address)
+    ]
     return [f"settings: {problem}" for problem in problems]
 
 

@@ -40,7 +40,18 @@ def load_keys(data_path: Path) -> Keys:
     Losing this file breaks old links, pseudonyms and the proof of the event chain: back it up apart from the database.
     """
     file = data_path / "secret.key"
-    data_path.mkdir(parents=True, exist_ok=True)
+    try:
+        return Keys.derive(_secret(file))
+    except OSError as exc:
+        raise ConfigError(
+            [
+                f"{file}: cannot be read or made: {exc.strerror}; give this account the right to, or choose another data_dir"
+            ]
+        ) from exc
+
+
+def _secret(file: Path) -> bytes:
+    file.parent.mkdir(parents=True, exist_ok=True)
     try:
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -51,9 +62,8 @@ def load_keys(data_path: Path) -> Keys:
             stream.write(secrets.token_hex(32).encode())
             stream.flush()
             os.fsync(stream.fileno())
-    text = file.read_text().strip()
     try:
-        secret = bytes.fromhex(text)
+        secret = bytes.fromhex(file.read_text("ascii").strip())
     except ValueError as exc:
         raise ConfigError(
             [f"{file}: not a key (hexadecimal digits expected); restore it from your backup"]
@@ -64,4 +74,4 @@ def load_keys(data_path: Path) -> Keys:
                 f"{file}: {len(secret)} bytes; 32 expected; restore it from your backup, or delete it if it never was in use"
             ]
         )
-    return Keys.derive(secret)
+    return secret

@@ -95,7 +95,7 @@ class CrawlSettings(_Section):
         24.0, gt=0, le=24, description="Hours a robots.txt is believed (RFC 9309 allows 24 at most)."
     )
     block_pause_h: float = Field(
-        6.0, gt=0, description="Hours a host is left alone after 403 or 429 without Retry-After."
+        6.0, gt=0, le=720, description="Hours a host is left alone after 403 or 429 without Retry-After."
     )
     allow_private_hosts: tuple[str, ...] = Field(
         (),
@@ -104,6 +104,7 @@ class CrawlSettings(_Section):
     force_full_h: float = Field(
         24.0,
         gt=0,
+        le=8760,
         description="Hours after which a feed is fetched without If-None-Match: some servers lie about change.",
     )
 
@@ -139,7 +140,9 @@ class AlertSettings(_Section):
         description="Minutes until the next rung of the acknowledgement ladder is paged; runs from the accepted page.",
     )
     heartbeat_at: str = Field(
-        "08:30", pattern=r"^\d\d:\d\d$", description="Local time of the daily 'system normal' message."
+        "08:30",
+        pattern=r"^([01]\d|2[0-3]):[0-5]\d$",
+        description="Local time of the daily 'system normal' message.",
     )
     link_base: str = Field(
         "",
@@ -195,7 +198,7 @@ class ReportSettings(_Section):
 
     weekly_at: str = Field(
         "mon 08:07",
-        pattern=r"^(mon|tue|wed|thu|fri|sat|sun) \d\d:\d\d$",
+        pattern=r"^(mon|tue|wed|thu|fri|sat|sun) ([01]\d|2[0-3]):[0-5]\d$",
         description="Local time; not on the full hour, when robots of all offices send.",
     )
     recipients: tuple[str, ...] = Field((), description="Mail addresses that get the weekly report.")
@@ -210,10 +213,11 @@ class PrivacySettings(_Section):
     post_days: int = Field(
         180,
         gt=0,
+        le=36_500,
         description="Days a post outside any incident is kept (网络安全法 asks 6 months for logs; no longer than needed for posts).",
     )
     incident_post_days: int = Field(
-        1095, gt=0, description="Days the posts of a closed incident are kept as its evidence."
+        1095, gt=0, le=36_500, description="Days the posts of a closed incident are kept as its evidence."
     )
 
 

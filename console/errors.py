@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from console.context import Forbidden, NeedLogin, NeedNewPassword, visit
 from console.render import page
 from console.security import HEADERS
+from incidents.trouble import DatabaseTrouble
 
 log = logging.getLogger("quansheng.console")
 
@@ -91,7 +92,7 @@ def install(app: FastAPI) -> None:
         # the border of a request: the person gets a number, the log gets the cause
         reference = secrets.token_hex(4)
         log.error("request failed: %s %s [%s]", request.method, request.url.path, reference, exc_info=error)
-        busy = type(error).__name__ == "OperationalError"
+        busy = isinstance(error, DatabaseTrouble)
         try:
             answer = error_page(request, 503 if busy else 500, reference=reference)
         except Exception:  # noqa: BLE001 (the page itself needs the database, which may be what failed)

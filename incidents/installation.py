@@ -12,10 +12,9 @@ from config.keys import Keys, load_keys
 from config.settings import Settings
 from incidents.session import Database
 from incidents.store import open_database
+from incidents.trouble import Problem
 
-
-class Problem(Exception):
-    """Something a person can put right: one sentence with what is wrong, where, and what to do."""
+__all__ = ["Installation", "Problem", "open_bundle", "open_installation"]
 
 
 @dataclass(frozen=True)

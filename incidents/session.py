@@ -9,20 +9,28 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
+
+from incidents.trouble import explain
 
 #: other rooms annotate with this name, so that the ORM is imported in this folder only
 __all__ = ["Database", "Session"]
 
 
 class Database:
-    """One database. `transaction()` writes, `reading()` only reads; both close what they opened."""
+    """One database. `transaction()` writes, `reading()` only reads; both close what they opened.
+
+    Both raise DatabaseTrouble (incidents.trouble) when it is locked, full, read-only, damaged or unreachable.
+    """
 
     def __init__(self, url: str, *, audit_key: bytes, busy_timeout_s: float = 10.0) -> None:
         self.url = url
         #: signs the chain of events; sessions carry it as session.info["audit_key"]
         self.audit_key = audit_key
         parsed = make_url(url)
+        #: where it is, as sentences name it: never with a password
+        self.place = str(parsed.database) if parsed.get_backend_name() == "sqlite" else repr(parsed)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         options: dict[str, Any] = {}
         if self.is_sqlite:
@@ -37,7 +45,7 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """A write transaction: committed at the end, rolled back on any error."""
-        with self._sessions() as session, session.begin():
+        with self.telling(), self._sessions() as session, session.begin():
             if self.is_sqlite:
                 # BEGIN IMMEDIATE: a reader that turns writer would get SQLITE_BUSY without waiting
                 session.execute(text("BEGIN IMMEDIATE"))
@@ -46,11 +54,22 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A consistent read; nothing is written."""
-        with self._sessions() as session:
+        with self.telling(), self._sessions() as session:
             if self.is_sqlite:
                 session.execute(text("BEGIN"))
             yield session
             session.rollback()
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Errors that a person can put right become DatabaseTrouble; all others pass as they are."""
+        try:
+            yield
+        except DBAPIError as exc:
+            trouble = explain(exc, self.place)
+            if trouble is None:
+                raise
+            raise trouble from exc
 
     def close(self) -> None:
         """Close every connection."""

@@ -56,7 +56,10 @@ def period_of(week: str, now: datetime, zone: ZoneInfo) -> Period:
     found = _WEEK.match(week)
     try:
         monday = date.fromisocalendar(int(found[1]), int(found[2]), 1) if found else None
-    except ValueError:
+        if monday is not None:
+            # the week before and the Monday after have to exist too: years 1 and 9999 are no weeks of ours
+            _ = monday - timedelta(days=8), monday + timedelta(days=8)
+    except (ValueError, OverflowError):
         monday = None
     if monday is None:
         raise WeekError(

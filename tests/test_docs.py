@@ -111,6 +111,12 @@ def test_the_readme_names_real_commands(readme: str) -> None:
     assert set(re.findall(r"^ {4}make ([a-z-]+)", document(readme), flags=re.MULTILINE)) <= targets
 
 
+def test_documents_write_options_where_the_command_takes_them() -> None:
+    wrong = re.compile(r"quansheng [a-z]+(?: [a-z]+)? (?:--config|-c|--verbose|-v) ")
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    assert [path.name for path in pages if wrong.search(path.read_text(encoding="utf-8"))] == []
+
+
 def test_no_page_names_the_machine_it_was_written_on() -> None:
     listed = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True

@@ -378,7 +378,9 @@ def test_a_week_over_new_year_has_seven_days(db: Database, bundle: Bundle) -> No
     )
 
 
-@pytest.mark.parametrize("week", ["2026-W54", "2025-W53", "2026-47", "W47", "2026-W00", "2026-W7", ""])
+@pytest.mark.parametrize(
+    "week", ["2026-W54", "2025-W53", "2026-47", "W47", "2026-W00", "2026-W7", "", "0001-W01", "9999-W52"]
+)
 def test_a_week_that_does_not_exist_is_refused_with_an_example(
     db: Database, bundle: Bundle, week: str
 ) -> None:
