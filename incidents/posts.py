@@ -120,6 +120,21 @@ def save_posts(session: Session, posts: Sequence[NewPost]) -> SaveResult:
     return SaveResult(len(ids), len(welcome) - len(ids), tuple(ids), len(rows) - len(welcome))
 
 
+def other_texts(session: Session, posts: Sequence[NewPost]) -> set[tuple[str, str]]:
+    """(source_id, external_id) of those `posts` that are stored with another text: save_posts would drop them as repeats."""
+    given = {_identity(row): (post, row["content_sha256"]) for post in posts for row in [_values(post)]}
+    found: set[tuple[str, str]] = set()
+    for chunk in _chunks(list(given)):
+        query = select(Post.source_id, Post.external_id, Post.content_sha256).where(
+            tuple_(Post.source_id, Post.external_id).in_(chunk)
+        )
+        for source, external, words in session.execute(query):
+            post, ours = given[source, external]
+            if words != ours:
+                found.add((post.source_id, post.external_id))
+    return found
+
+
 def _values(post: NewPost) -> dict[str, Any]:
     title, body = storable(post.title), storable(post.text)
     return {

@@ -65,6 +65,8 @@ def parse_when(raw: object, now: datetime, zone: tzinfo = SHANGHAI) -> datetime 
         return None
     if found.tzinfo is None:
         found = found.replace(tzinfo=zone)
+    if not 1900 < found.year < 9000:  # the first and last days of the calendar exist in some zones only
+        return None
     found = found.astimezone(UTC)
     return found if EARLIEST <= found <= now + FUTURE_TOLERANCE else None
 
@@ -75,6 +77,8 @@ def is_future(raw: object, now: datetime, zone: tzinfo = SHANGHAI) -> bool:
     if found is None:
         return False
     aware = found if found.tzinfo else found.replace(tzinfo=zone)
+    if not 1900 < aware.year < 9000:
+        return aware.year >= 9000
     return aware > now + FUTURE_TOLERANCE
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from incidents.crawl_progress import keep_cursor
-from incidents.posts import NewPost, resolve_quarantine, save_posts
+from incidents.posts import NewPost, other_texts, resolve_quarantine, save_posts
 from incidents.quarantine import set_aside_once, waiting
 from incidents.session import Database, Session
 from incidents.sources import get_state
@@ -95,6 +95,8 @@ class RetryReport:
 
 
 Progress = Callable[[int, float], None]
+#: what a row gave, the row, and which of its columns fill which field
+Found = tuple[NewPost | BadRow, RawRow, dict[str, tuple[str, ...]]]
 
 
 def read_posts(
@@ -109,7 +111,18 @@ def read_posts(
 
     For replay: each post's own time is `published_at`. Raises UnreadableFile; a bad row comes as BadRow.
     """
-    mapping = profile or load_profile()
+    return (
+        found for found, _raw, _columns in _read(path, key, now, profile or load_profile(), with_fraction)
+    )
+
+
+def _read(
+    path: Path,
+    key: bytes,
+    now: datetime,
+    mapping: Profile,
+    with_fraction: Callable[[float], None] | None,
+) -> Iterator[Found]:
     seen: dict[tuple[str, str], tuple[int, str]] = {}
     columns: dict[str, tuple[str, ...]] = {}
     header: tuple[str, ...] = ()
@@ -122,7 +135,7 @@ def read_posts(
         found = _row_to_post(path.name, raw, columns, mapping, key, now)
         if isinstance(found, NewPost):
             found = _unless_conflict(found, raw, columns, path.name, seen)
-        yield found
+        yield found, raw, columns
 
 
 def import_file(
@@ -146,7 +159,7 @@ def import_file(
     def at(fraction: float) -> None:
         behind[0] = fraction
 
-    for batch in _batches(read_posts(path, key, now, mapping, with_fraction=at)):
+    for batch in _batches(_read(path, key, now, mapping, at)):
         _save_batch(db, batch, report, now)
         if progress is not None:
             progress(report.rows, behind[0])
@@ -154,8 +167,8 @@ def import_file(
     return report
 
 
-def _batches(found: Iterable[NewPost | BadRow]) -> Iterator[list[NewPost | BadRow]]:
-    batch: list[NewPost | BadRow] = []
+def _batches(found: Iterable[Found]) -> Iterator[list[Found]]:
+    batch: list[Found] = []
     for item in found:
         batch.append(item)
         if len(batch) >= BATCH:
@@ -165,21 +178,47 @@ def _batches(found: Iterable[NewPost | BadRow]) -> Iterator[list[NewPost | BadRo
         yield batch
 
 
-def _save_batch(db: Database, batch: Sequence[NewPost | BadRow], report: ImportReport, now: datetime) -> None:
-    posts = [item for item in batch if isinstance(item, NewPost)]
-    bad = [item for item in batch if isinstance(item, BadRow)]
+def _save_batch(db: Database, batch: Sequence[Found], report: ImportReport, now: datetime) -> None:
     report.rows += len(batch)
-    report.bad += len(bad)
-    report.bad_rows += bad[: max(0, LISTED - len(report.bad_rows))]
     if report.dry_run:
+        with db.reading() as session:
+            posts, bad = _sorted_out(session, batch, report.file)
+        _note_bad(report, bad)
         report.saved += len(posts)
         return
     with db.transaction() as session:
+        posts, bad = _sorted_out(session, batch, report.file)
         result = save_posts(session, posts)
         for row in bad:
             set_aside_once(session, row.file, row.row, row.field, row.reason, row.payload, now)
+    _note_bad(report, bad)
     report.saved += result.saved
     report.repeats += result.repeats
+
+
+def _note_bad(report: ImportReport, bad: Sequence[BadRow]) -> None:
+    report.bad += len(bad)
+    report.bad_rows += bad[: max(0, LISTED - len(report.bad_rows))]
+
+
+def _sorted_out(session: Session, batch: Sequence[Found], file: str) -> tuple[list[NewPost], list[BadRow]]:
+    """Posts to save and rows to set aside: a row whose id is known with another text would vanish as a repeat."""
+    clashing = other_texts(session, [found for found, _, _ in batch if isinstance(found, NewPost)])
+    posts: list[NewPost] = []
+    bad: list[BadRow] = []
+    for found, raw, columns in batch:
+        if isinstance(found, BadRow):
+            bad.append(found)
+        elif (found.source_id, found.external_id) in clashing:
+            reason = (
+                f"a post with the id {redact(found.external_id).text!r} and another text is known already; "
+                "if this export numbers its rows anew, give it a source of its own (source_id of its profile)"
+            )
+            column = columns["id"][0] if "id" in columns else "id"
+            bad.append(BadRow(file, raw.number, column, reason, _kept(raw, columns)))
+        else:
+            posts.append(found)
+    return posts, bad
 
 
 def _row_to_post(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import datetime
 
+from incidents.grams import storable
 from incidents.posts import NewPost
 from spiders.items import MAX_EXTERNAL_ID, MAX_TEXT, PostItem, Unusable
 from spiders.pagetext import tidy
@@ -16,7 +18,7 @@ def to_post(item: PostItem, key: bytes, fetched_at: datetime) -> NewPost | Unusa
 
     Without a usable time the fetch time stands in and the post says so. What was redacted is counted in `provenance`.
     """
-    title, text = redact(tidy(item.title)), redact(tidy(item.text))
+    title, text = redact(_bounded(item.title)), redact(_bounded(item.text))
     body = text.text or title.text
     if not body:
         return Unusable(
@@ -63,4 +65,15 @@ def external_id(*parts: str) -> str:
     whole = "\n".join(parts)
     if len(parts) == 1 and 0 < len(whole) <= MAX_EXTERNAL_ID and whole.isprintable():
         return whole
-    return "sha256:" + hashlib.sha256(whole.encode()).hexdigest()
+    return "sha256:" + hashlib.sha256(storable(whole).encode()).hexdigest()
+
+
+def _bounded(text: str) -> str:
+    """Tidy text of at most twice the length that is kept: redacting a text without end takes minutes.
+
+    Cut between words, so that no half of a number escapes redaction.
+    """
+    plain = tidy(storable(text))
+    if len(plain) <= 2 * MAX_TEXT:
+        return plain
+    return re.sub(r"[0-9A-Za-z_.@+\s-]{1,100}$", "", plain[: 2 * MAX_TEXT])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -13,10 +14,14 @@ from typing import IO, Any
 
 from python_calamine import CalamineError, CalamineWorkbook
 
+from incidents.grams import storable
+
 #: characters of one CSV field; a work order with a long history has some thousands
 csv.field_size_limit(10_000_000)
 #: rows in which the header is looked for: exports begin with a title line or two
 HEADER_ROWS = 10
+#: bytes of one line of JSON; more is no post
+LONGEST_LINE = 10_000_000
 #: how much of a file is checked for its encoding: all of it, in pieces of this many bytes
 _PIECE = 1 << 20
 
@@ -62,8 +67,14 @@ def read_rows(path: Path, is_header: IsHeader, encoding: str = "") -> Iterator[R
 
 
 def find_encoding(path: Path, given: str = "") -> str:
-    """utf-8-sig, else gb18030: the first that can decode every byte. Raises UnreadableFile that names the bad byte."""
+    """utf-16 if its mark stands first (Excel's "Unicode text"), utf-8-sig, else gb18030: the first that can decode every byte.
+
+    Raises UnreadableFile.
+    """
     errors = []
+    with path.open("rb") as raw:
+        if not given and raw.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            given = "utf-16"
     for name in (given,) if given else ("utf-8-sig", "gb18030"):
         try:
             with path.open("r", encoding=name, errors="strict", newline="") as stream:
@@ -91,10 +102,12 @@ def _csv(path: Path, is_header: IsHeader, encoding: str) -> Iterator[RawRow]:
         stream.seek(0)
         head = "\n".join(begin.split("\n")[:HEADER_ROWS])
         delimiter = max(",\t;|", key=head.count)
-        reader = csv.reader(_without_nul(stream), delimiter=delimiter)
+        lines = _Lines(stream)
+        reader = csv.reader(lines, delimiter=delimiter)
         header: list[str] = []
         while True:
             line = reader.line_num + 1
+            lines.quotes = 0
             try:
                 cells = next(reader)
             except StopIteration:
@@ -108,14 +121,39 @@ def _csv(path: Path, is_header: IsHeader, encoding: str) -> Iterator[RawRow]:
                 elif line > HEADER_ROWS:
                     break
                 continue
-            if any(cell.strip() for cell in cells):
-                yield _with_header(header, cells, line, min(1.0, raw.tell() / size))
+            if not any(cell.strip() for cell in cells):
+                continue
+            if lines.ended and lines.quotes % 2 and reader.line_num > line:
+                # everything to the end of the file has become one field
+                swallowed = reader.line_num - line
+                yield RawRow(
+                    line,
+                    problem=f"a quotation mark is not closed; the {swallowed} lines after it were not read",
+                )
+                continue
+            yield _with_header(header, cells, line, min(1.0, raw.tell() / size))
     if not header:
         raise UnreadableFile(_no_header(path))
 
 
-def _without_nul(stream: io.TextIOWrapper) -> Iterator[str]:
-    return (line.replace("\0", "") for line in stream)
+class _Lines:
+    """The lines of a file without NUL; counts quotation marks, so that one that is never closed is found."""
+
+    def __init__(self, stream: io.TextIOWrapper) -> None:
+        self._stream = stream
+        self.quotes = 0
+        self.ended = False
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._stream, None)
+        if line is None:
+            self.ended = True
+            raise StopIteration
+        self.quotes += line.count('"')
+        return line.replace("\0", "")
 
 
 def _sheet(path: Path, is_header: IsHeader) -> Iterator[RawRow]:
@@ -154,11 +192,50 @@ def _cell(value: Any) -> Any:
 
 
 def _json_lines(path: Path, encoding: str) -> Iterator[RawRow]:
-    raw, stream, size = _open(path, encoding)
-    with stream:
-        for number, line in enumerate(stream, start=1):
-            if line.strip():
-                yield _json_row(line, number, min(1.0, raw.tell() / size))
+    name = _encoding_of_lines(path, encoding)
+    size = max(1, path.stat().st_size)
+    if name == "utf-16":  # its line ends are two bytes
+        with path.open("r", encoding=name, errors="replace") as stream:
+            for number, text in enumerate(stream, start=1):
+                if text.strip():
+                    yield _json_row(text, number, 0.0)
+        return
+    with path.open("rb") as raw:
+        number = 0
+        while line := raw.readline(LONGEST_LINE):
+            number += 1
+            fraction = min(1.0, raw.tell() / size)
+            if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
+                while (more := raw.readline(LONGEST_LINE)) and not more.endswith(b"\n"):
+                    pass
+                yield RawRow(number, {}, f"longer than {LONGEST_LINE // 1_000_000} MB", fraction)
+                continue
+            try:
+                text = line.decode(name)
+            except UnicodeDecodeError as exc:
+                yield RawRow(number, {}, f"byte {exc.start + 1} of the line is not {name}", fraction)
+                continue
+            if text.strip():
+                yield _json_row(text, number, fraction)
+
+
+def _encoding_of_lines(path: Path, given: str) -> str:
+    """The encoding of the file, or of its first line when a later line is damaged: that line is told, the rest goes on.
+
+    Raises UnreadableFile when the first line cannot be decoded either.
+    """
+    try:
+        return find_encoding(path, given)
+    except UnreadableFile:
+        with path.open("rb") as raw:
+            first = raw.readline(LONGEST_LINE)
+        for name in (given,) if given else ("utf-8-sig", "gb18030"):
+            try:
+                first.decode(name)
+            except UnicodeDecodeError:
+                continue
+            return name
+        raise
 
 
 def _json_row(line: str, number: int, fraction: float) -> RawRow:
@@ -170,6 +247,8 @@ def _json_row(line: str, number: int, fraction: float) -> RawRow:
         return RawRow(number, {}, "not usable JSON: nested too deeply", fraction)
     if not isinstance(value, dict):
         return RawRow(number, {}, "expected an object { ... }", fraction)
+    if "\\u" in line:  # an escape may hold half a character or NUL
+        value = {storable(key): storable(v) if isinstance(v, str) else v for key, v in value.items()}
     return RawRow(number, value, fraction=fraction)
 
 
@@ -223,4 +302,6 @@ def _unique(names: list[str]) -> list[str]:
 
 
 def _no_header(path: Path) -> str:
+    if path.stat().st_size == 0:
+        return f"{path}: the file is empty"
     return f"{path}: no header found in the first {HEADER_ROWS} rows: no column is named like the text of a post; name it in a mapping profile (--profile)"

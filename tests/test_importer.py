@@ -227,3 +227,91 @@ def test_a_row_without_time_is_kept_with_the_time_of_reading(tmp_path: Path) -> 
     found = next(read_posts(write(tmp_path, "a.csv", "id,text", "1,停水"), KEY, NOW))
     assert isinstance(found, NewPost)
     assert (found.published_at, found.published_estimated) == (NOW, True)
+
+
+def test_another_text_under_a_known_id_is_set_aside_and_not_lost(any_db: Database, tmp_path: Path) -> None:
+    # exports that number their rows 1, 2, 3 anew each week
+    import_file(any_db, write(tmp_path, "w1.csv", "id,内容", "1,停水三天", "2,噪音扰民"), None, KEY, NOW)
+    again = write(tmp_path, "w2.csv", "id,内容", "1,食堂饭菜变质", "2,噪音扰民", "3,路灯不亮")
+    told = import_file(any_db, again, None, KEY, NOW, dry_run=True)
+    report = import_file(any_db, again, None, KEY, NOW)
+    assert (report.saved, report.repeats, report.bad) == (1, 1, 1)
+    assert told.bad == 1
+    assert report.bad_rows[0].row == 2
+    assert "is known already" in report.bad_rows[0].sentence()
+    with any_db.reading() as session:
+        assert list_quarantine(session)[0].payload["内容"] == "食堂饭菜变质"
+    import_file(any_db, again, None, KEY, NOW)
+    with any_db.reading() as session:
+        assert len(list_quarantine(session)) == 1
+
+
+def test_days_at_the_edge_of_the_calendar_are_bad_rows(db: Database, tmp_path: Path) -> None:
+    path = write(
+        tmp_path, "a.csv", "id,内容,时间", "1,甲,0001-01-01", "2,乙,9999-12-31 23:59:59", "3,丙,2026-11-20"
+    )
+    report = import_file(db, path, None, KEY, NOW)
+    assert (report.saved, report.bad) == (1, 2)
+    assert "is no time" in report.bad_rows[0].reason
+    assert "future" in report.bad_rows[1].reason
+
+
+def test_half_characters_and_nul_do_not_stop_an_import(db: Database, tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "a.jsonl",
+        '{"id": "n\\u0000\\ud800", "text": "食堂\\ud83d停业\\u0000", "author": "\\ud800", "time": "\\ud800"}',
+        '{"id": "b", "text": "食堂\\ud83d停业", "author": "\\ud800", "place": "\\udfff"}',
+    )
+    report = import_file(db, path, None, KEY, NOW)
+    assert (report.saved, report.bad) == (1, 1)
+    report.bad_rows[0].sentence().encode()
+
+
+def test_one_damaged_line_of_json_lines_costs_that_line_only(db: Database, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(
+        '{"id":"1","text":"停水"}\n'.encode() + b"\xff\xfe\n" + '{"id":"3","text":"停电"}\n'.encode()
+    )
+    report = import_file(db, path, None, KEY, NOW)
+    assert (report.saved, report.bad) == (2, 1)
+    assert report.bad_rows[0].row == 2
+
+
+def test_a_line_without_end_costs_that_line_only(db: Database, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"text":"' + b"a" * 25_000_000 + b'"}\n' + '{"id":"2","text":"停电"}\n'.encode())
+    report = import_file(db, path, None, KEY, NOW)
+    assert (report.rows, report.saved, report.bad) == (2, 1, 1)
+    assert "longer than 10 MB" in report.bad_rows[0].reason
+
+
+def test_a_very_long_text_is_cut_between_words_and_still_redacted(db: Database, tmp_path: Path) -> None:
+    body = "停水，电话13812345678。" * 500_000
+    path = write(tmp_path, "a.csv", "id,内容", f"1,{body}")
+    assert import_file(db, path, None, KEY, NOW).saved == 1
+    with db.reading() as session:
+        row = unjudged(session, 1)[0]
+    assert len(row.text) == 20_000
+    assert "138" not in row.text
+
+
+def test_a_quotation_mark_that_is_never_closed_is_told(db: Database, tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", "id,内容", '1,"有引号,也有逗号"', '2,"没有结尾', "3,后面一行", "4,又一行")
+    report = import_file(db, path, None, KEY, NOW)
+    assert (report.saved, report.bad) == (1, 1)
+    assert report.bad_rows[0].row == 3
+    assert "the 2 lines after it were not read" in report.bad_rows[0].reason
+    whole = write(tmp_path, "b.csv", "id,内容", '5,"两行', '的内容"')
+    assert import_file(db, whole, None, KEY, NOW).saved == 1
+
+
+def test_unicode_text_of_excel_goes_in(db: Database, tmp_path: Path) -> None:
+    path = write(tmp_path, "a.txt", "id\t内容", "1\t停水三天", encoding="utf-16")
+    assert import_file(db, path, None, KEY, NOW).saved == 1
+
+
+def test_an_empty_file_is_called_empty(db: Database, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"")
+    with pytest.raises(UnreadableFile, match="is empty"):
+        import_file(db, tmp_path / "a.csv", None, KEY, NOW)
