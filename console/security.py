@@ -46,7 +46,10 @@ def cross_site(headers: Headers) -> bool:
     if origin is None:
         return False
     # behind a proxy that ends TLS the scheme differs, so only host and port are compared
-    return urlsplit(origin).netloc != headers.get("host", "")
+    try:
+        return urlsplit(origin).netloc != headers.get("host", "")
+    except ValueError:  # no address of any page
+        return True
 
 
 class Guard:

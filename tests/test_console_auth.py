@@ -47,7 +47,16 @@ def test_login_goes_on_to_the_page_that_was_wanted(town: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "evil", ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)", "evil"]
+    "evil",
+    [
+        "https://evil.example/",
+        "//evil.example",
+        "/\\evil.example",
+        "javascript:alert(1)",
+        "evil",
+        "/\t/evil.example",
+        "/\t/[",
+    ],
 )
 def test_login_never_leads_to_another_site(evil: str) -> None:
     assert local_path(evil) == "/"
@@ -245,3 +254,8 @@ def test_only_administrators_manage_accounts(town: World) -> None:
     token = hidden(browser.get("/").text, "/logout")
     assert browser.post("/accounts", data={**token, "login": "x1"}).status_code == 403
     assert browser.post("/accounts/lin/password", data=token).status_code == 403
+
+
+def test_an_origin_that_is_no_address_is_another_site(town: World) -> None:
+    answer = client(town, None).post("/login", data={"login": "lin"}, headers={"Origin": "http://["})
+    assert answer.status_code == 403

@@ -24,7 +24,10 @@ WRONG = "登录名或密码不正确，或账号已被锁定（连续输错 5 �
 
 def local_path(wish: str) -> str:
     """`wish` if it is a page of ours, else the desk: a login form must not lead elsewhere."""
-    parts = urlsplit(wish)
+    try:
+        parts = urlsplit(wish)
+    except ValueError:  # "/<tab>/[": no address at all
+        return "/"
     clean = wish.startswith("/") and not wish.startswith(("//", "/\\")) and "\\" not in wish
     return wish if clean and not parts.scheme and not parts.netloc else "/"
 
