@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from incidents.models import IncidentEvent, Meta
+from incidents.models import Incident, IncidentEvent, Meta
 
 GENESIS = "0" * 64
 
@@ -156,9 +156,26 @@ def all_events(session: Session, batch: int = 2000) -> Iterator[IncidentEvent]:
 
 
 def verify(session: Session, key: bytes, *, known_head: Head | None = None) -> Verdict:
-    """Walk the whole chain. With `known_head` (from a report or printout) a cut tail is found too."""
+    """Walk the whole chain; a cut tail is found where an incident had got further than its events.
+
+    With `known_head` (from a report or printout) every cut tail is found.
+    """
     previous, expected, seen_head = GENESIS, 1, False
-    for event in all_events(session):
+    rows = all_events(session)
+    while True:
+        try:
+            event = next(rows, None)
+        except ValueError as exc:  # no JSON, no time: nothing that this program wrote
+            at = Head(expected - 1, previous)
+            return Verdict(
+                False,
+                expected - 1,
+                at,
+                expected,
+                f"event {expected} or one soon after it cannot be read: {exc}",
+            )
+        if event is None:
+            break
         at = Head(expected - 1, previous)
         if event.seq != expected:
             return Verdict(False, expected - 1, at, expected, f"event {expected} is missing")
@@ -185,4 +202,28 @@ def verify(session: Session, key: bytes, *, known_head: Head | None = None) -> V
             known_head.seq,
             f"the noted head {known_head.seq} is not in this chain: events were cut off or rewritten",
         )
+    if (number := _ahead_of_its_events(session)) is not None:
+        return Verdict(
+            False,
+            end.seq,
+            end,
+            end.seq + 1,
+            f"incident {number} has got further than its events: events after {end.seq} were cut off",
+        )
     return Verdict(True, end.seq, end)
+
+
+def _ahead_of_its_events(session: Session) -> str | None:
+    """Number of an incident whose version no event has: each move of an incident is one event with the next version."""
+    newest = (
+        select(func.max(IncidentEvent.version))
+        .where(IncidentEvent.incident_id == Incident.id)
+        .scalar_subquery()
+    )
+    row = session.execute(
+        select(Incident.id, Incident.number)
+        .where(Incident.version > func.coalesce(newest, 0))
+        .order_by(Incident.id)
+        .limit(1)
+    ).first()
+    return None if row is None else row.number or str(row.id)

@@ -19,6 +19,7 @@ from incidents import outbox, report_runs
 from incidents.lifecycle import record_act
 from incidents.report_runs import RunView
 from incidents.session import Database, Session
+from incidents.trouble import Problem
 from reports.layout import Edition, change_names
 from reports.model import WeeklyModel
 from reports.period import period_of, reached_by_retention, week_before
@@ -223,7 +224,6 @@ def _enqueue(
 
 def _write(folder: Path, rendered: Rendered) -> tuple[Path, ...]:
     """The report as files to open: the charts first, so that the page never points at a missing one."""
-    folder.mkdir(parents=True, exist_ok=True)
     contents = {
         **{image.name: image.png for image in rendered.images},
         "weekly.txt": rendered.text.encode(),
@@ -236,7 +236,6 @@ def _write(folder: Path, rendered: Rendered) -> tuple[Path, ...]:
 
 def _pictures(folder: Path, rendered: Rendered, week: str, edition: Edition) -> list[dict[str, str]]:
     """Charts of a mail under names of their own, so that a later revision does not change a waiting mail."""
-    folder.mkdir(parents=True, exist_ok=True)
     found = []
     for image in rendered.images:
         path = folder / f"{REPORT}-{week}-r{edition.revision}-{image.name}"
@@ -248,5 +247,11 @@ def _pictures(folder: Path, rendered: Rendered, week: str, edition: Edition) -> 
 def _replace(path: Path, content: bytes) -> None:
     """Whole or not at all: a reader never sees half a file."""
     part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    part.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as exc:
+        raise Problem(
+            f"{path}: cannot be written: {exc.strerror}; make room or give this account the right to write there"
+        ) from exc

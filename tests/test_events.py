@@ -10,8 +10,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError
 
 from incidents import events
-from incidents.lifecycle import record_act
+from incidents.judgements import open_watching
+from incidents.lifecycle import handle, record_act
 from incidents.session import Database
+from incidents.states import Detect
 
 T0 = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
 
@@ -113,3 +115,36 @@ def test_recorded_time_never_falls_when_the_clock_is_set_back(db: Database) -> N
         record_act(session, "note", {}, actor="test", channel="cli", now=T0 - timedelta(hours=1))
         times = [event.recorded_at for event in events.events_after(session, 0)]
     assert times == sorted(times)
+
+
+@pytest.mark.parametrize(
+    "statement", ["DELETE FROM incident_event WHERE seq > 3", "DELETE FROM incident_event"]
+)
+def test_a_cut_tail_is_found_by_an_incident_that_had_got_further(any_db: Database, statement: str) -> None:
+    write(any_db, 3)
+    with any_db.transaction() as session:
+        incident = open_watching(
+            session, title="停水", domain="housing", district="历下区", first_posted_at=T0, sketch={}
+        )
+        handle(session, incident, Detect("fast", {}, "serious"), actor="system", channel="system", now=T0)
+    with any_db.reading() as session:
+        assert events.verify(session, any_db.audit_key).ok
+    lift_triggers(any_db)
+    with any_db.transaction() as session:
+        session.execute(text(statement))
+    with any_db.reading() as session:
+        verdict = events.verify(session, any_db.audit_key)
+    assert not verdict.ok
+    assert "cut off" in verdict.reason
+
+
+@pytest.mark.parametrize("change", ["payload = 'not json'", "occurred_at = 'garbage'"])
+def test_a_row_that_cannot_be_read_is_a_broken_record(db: Database, change: str) -> None:
+    write(db, 3)
+    lift_triggers(db)
+    with db.transaction() as session:
+        session.execute(text(f"UPDATE incident_event SET {change} WHERE seq = 2"))
+    with db.reading() as session:
+        verdict = events.verify(session, db.audit_key)
+    assert not verdict.ok
+    assert "cannot be read" in verdict.reason

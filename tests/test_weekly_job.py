@@ -20,6 +20,7 @@ from config.keys import Keys
 from incidents import report_runs
 from incidents.outbox import OutboxRow, latest
 from incidents.session import Database
+from incidents.trouble import Problem
 from reports import job
 from reports.charts import days_chart, pairs_chart
 from reports.job import ReportSummary, due_weekly
@@ -352,3 +353,13 @@ def test_the_reason_says_only_what_the_event_holds() -> None:
     assert detection_reason({"sentence_zh": "另一种通道。", "x": 1}, "zh_CN") == "另一种通道"
     # more negative posts than posts: not said
     assert "负面" not in detection_reason(burst | {"negative": 99}, "zh_CN")
+
+
+def test_a_report_that_cannot_be_written_is_told_with_its_place(quiet_town: Database, bundle: Bundle) -> None:
+    blocked = bundle.settings.data_path / "reports"
+    blocked.parent.mkdir(parents=True, exist_ok=True)
+    blocked.write_text("a file where the folder should be")
+    with pytest.raises(Problem, match="cannot be written"):
+        run(quiet_town, bundle)
+    blocked.unlink()
+    assert run(quiet_town, bundle).files
