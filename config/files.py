@@ -7,7 +7,7 @@ such values, so this loader keeps them as text: only true/false, null, plain dec
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from config.problems import known_names, shown, unknown_key
+from config.problems import in_words, known_names, shown, unknown_key
 from config.settings import ConfigError
 
 #: Packaged defaults, used for each file that the configuration folder does not hold.
@@ -152,9 +152,8 @@ def parse(model: type[ModelT], document: Document, data: Any = ...) -> ModelT:
     try:
         return model.model_validate(given)
     except ValidationError as exc:
-        raise ConfigError(
-            [_sentence(model, document, dict(p)) for p in exc.errors(include_url=False)]
-        ) from exc
+        found = [dict(p) for p in exc.errors(include_url=False)]
+        raise ConfigError([_sentence(model, document, p) for p in found if not _follows(p, found)]) from exc
 
 
 def _sentence(model: type[BaseModel], document: Document, problem: dict[str, Any]) -> str:
@@ -168,8 +167,15 @@ def _sentence(model: type[BaseModel], document: Document, problem: dict[str, Any
         return document.problem(kept, unknown_key(str(location[-1]), known_names(model)))
     if kind == "string_type" and isinstance(problem.get("input"), bool | int | float):
         return document.problem(kept, "expected text; write it in quotes", problem["input"])
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    return document.problem(kept, message[:1].lower() + message[1:], problem.get("input"))
+    return document.problem(kept, in_words(problem), problem.get("input"))
+
+
+def _follows(problem: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a list is called too short only because its entries are wrong, which is told already."""
+    here = problem["loc"]
+    return problem["type"] == "too_short" and any(
+        len(other["loc"]) > len(here) and other["loc"][: len(here)] == here for other in others
+    )
 
 
 def _is_tag(document: Document, location: Location, index: int) -> bool:

@@ -63,6 +63,27 @@ def toml_line(text: str, location: tuple[str, ...]) -> int | None:
     return None
 
 
+#: what stands in a pattern of ours -> what a person is told to write
+_FORMS = (
+    ("(mon|tue|wed", "expected a day and a time such as mon 08:07"),
+    ("2[0-3]", "expected a time of day such as 08:30"),
+    ("[^@", "expected a mail address such as zhiban@example.gov.cn"),
+    ("[CG]", "expected a Slack channel id such as C0123ABCD"),
+    ("[UW]", "expected a Slack member id such as U0123ABCD"),
+    ("\\d{4}-\\d\\d-\\d\\d", "expected a date such as 2026-10-01"),
+    ("[a-z]", "expected small letters and digits, beginning with a letter"),
+)
+
+
+def in_words(problem: Mapping[str, Any]) -> str:
+    """What pydantic expected, without its regular expressions."""
+    if problem["type"] == "string_pattern_mismatch":
+        pattern = str(problem.get("ctx", {}).get("pattern", ""))
+        return next((words for part, words in _FORMS if part in pattern), f"expected the form {pattern}")
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
+
+
 class Origin:
     """Finds out which of environment, .env and settings file gave a value."""
 
@@ -80,8 +101,7 @@ class Origin:
         location = tuple(str(part) for part in problem["loc"])
         key = ".".join(location) or "(whole file)"
         value = shown(problem.get("input"), key)
-        message = str(problem["msg"]).removeprefix("Value error, ")
-        expectation = message[:1].lower() + message[1:]
+        expectation = in_words(problem)
         if problem["type"] == "extra_forbidden":
             expectation = unknown_key(location[-1], known_names(model))
             if self.dotenv_name(location[-1]):

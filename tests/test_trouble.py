@@ -10,7 +10,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from config.bundle import load_bundle
+from config.files import DEFAULTS
 from config.keys import load_keys
+from config.roster import load_roster
 from config.settings import ConfigError, load_settings
 from incidents.session import Database
 from incidents.store import open_database
@@ -138,3 +140,16 @@ def test_values_that_would_stop_a_running_program_are_refused_at_its_start(tmp_p
         assert key in told
     with pytest.raises(ConfigError, match="recipients = 'nobody'"):
         load_bundle(None, config_dir=tmp_path, reports={"recipients": ["nobody"]})
+
+
+def test_a_wrong_form_is_told_in_words_and_its_consequences_are_not_told(tmp_path: Path) -> None:
+    file = tmp_path / "roster.yaml"
+    text_ = (DEFAULTS / "roster.yaml").read_text("utf-8").replace("@", "(at)").replace("08:00", "25:00")
+    file.write_text(text_, "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_roster(file)
+    told = "\n".join(caught.value.problems)
+    assert "expected a mail address" in told
+    assert "expected a time of day" in told
+    assert "pattern" not in told
+    assert "at least 1 item" not in told
