@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from incidents.grams import storable
+
 #: characters of text that are kept; a longer page is a list or a mistake of the extractor
 MAX_TEXT = 20_000
 #: width of post.external_id
@@ -33,6 +35,12 @@ class PostItem(BaseModel):
     engagement: dict[str, int] = Field(default_factory=dict)
     #: extractor, charset, ...: nothing personal
     provenance: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("external_id", "url", "title", "text", "author_raw", "place_hint", mode="before")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        # a title that a site cut in the middle of an emoji must not cost the whole source
+        return storable(value) if isinstance(value, str) else value
 
     @field_validator("published_at")
     @classmethod

@@ -673,3 +673,15 @@ def test_a_clean_stop_ends_the_crawl_and_blames_no_source(db: Database) -> None:
             assert all(state.failures == 0 for state in list_states(session))
         assert crawl(db, *feeds, now=NOW + timedelta(hours=1)).failed == ()
         assert len(texts(db)) == 4
+
+
+def test_half_characters_of_an_api_cost_nothing(db: Database) -> None:
+    rows = [
+        {"id": "1\ud800", "t": "停水三天\ud83d", "who": "\ud83d", "at": "\udfff", "url": "/p/\ud800"},
+        {"id": 2, "t": "停电\u0000两天", "at": "0001-01-01 00:00:00"},
+    ]
+    fields = {"id": "id", "text": "t", "author": "who", "published_at": "at", "url": "url"}
+    with Site() as site:
+        site.page("/a", json.dumps(rows), kind="application/json")
+        assert only(crawl(db, source("a", "json", site.url + "/a", fields=fields)))[0] == "ok"
+    assert texts(db) == ["停水三天\ufffd", "停电两天"]
