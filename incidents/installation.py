@@ -49,6 +49,12 @@ def open_bundle(bundle: Bundle) -> Installation:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise Problem(f"{folder}: cannot be made: {exc.strerror}; choose another data_dir") from exc
+    key, stored = folder / "secret.key", folder / "quansheng.db"
+    if not settings.database.url and stored.exists() and not key.exists():
+        # a new key would sign on under another name: the record would never verify again
+        raise Problem(
+            f"{key}: missing, though {stored} is in use; restore it from your backup before anything is written"
+        )
     keys = load_keys(folder)
     db = open_database(
         settings.database_url, audit_key=keys.audit, busy_timeout_s=settings.database.busy_timeout_s

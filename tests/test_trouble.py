@@ -14,6 +14,7 @@ from config.files import DEFAULTS
 from config.keys import load_keys
 from config.roster import load_roster
 from config.settings import ConfigError, load_settings
+from incidents.installation import open_installation
 from incidents.session import Database
 from incidents.store import open_database
 from incidents.trouble import DatabaseTrouble, Problem
@@ -153,3 +154,16 @@ def test_a_wrong_form_is_told_in_words_and_its_consequences_are_not_told(tmp_pat
     assert "expected a time of day" in told
     assert "pattern" not in told
     assert "at least 1 item" not in told
+
+
+def test_a_lost_key_is_not_replaced_by_a_new_one(tmp_path: Path) -> None:
+    (tmp_path / "quansheng.toml").write_text("")
+    open_installation(tmp_path / "quansheng.toml").db.close()
+    key = tmp_path / "var" / "secret.key"
+    kept = key.read_bytes()
+    key.unlink()
+    with pytest.raises(Problem, match="restore it from your backup"):
+        open_installation(tmp_path / "quansheng.toml")
+    assert not key.exists()
+    key.write_bytes(kept)
+    open_installation(tmp_path / "quansheng.toml").db.close()
