@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from analysis.compiled import compiled
 from analysis.fastsnow import Snow, bayes, codepoints, split_words
 
-FEATURES_VERSION = 1
+FEATURES_VERSION = 2
 BITS = 18
 BUCKETS = 1 << BITS
 #: longer posts are read at both ends only: a complaint says what it is about first, and what it wants last

@@ -1,8 +1,8 @@
 """The trained reader: linear weights over hashed features, then a small calibrated layer. Inference only.
 
 Level 0 gives one margin a column (tone 3, signal 1, domain 15, risk 3); level 1 is a multinomial logistic
-regression a task over all margins and a few dense facts (SnowNLP's value, lengths, risk words); its
-probabilities are the calibrated ones. `analysis.train` writes the file.
+regression and a set of boosted trees a task over all margins and dense facts (SnowNLP's value, lengths, risk
+words, manner of speaking); the mean of their probabilities is the calibrated one. `analysis.train` writes the file.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from analysis.compiled import compiled
 from analysis.features import FEATURES_VERSION, mix, slice_hash
+from analysis.trees import Trees, shares
 
 MODEL = Path(__file__).parent / "models" / "posts.npz.xz"
 TASKS = ("tone", "signal", "domain", "risk")
@@ -47,6 +48,7 @@ class LinearModel:
     idf: Floats
     labels: dict[str, tuple[str, ...]]
     top: dict[str, tuple[Floats, Floats]]  # task -> (coefficients [classes, inputs], intercepts)
+    trees: dict[str, Trees]
     columns: tuple[str, ...]
     version: str
 
@@ -70,6 +72,9 @@ class LinearModel:
                 task: (pack[f"{task}_coef"].astype(np.float64), pack[f"{task}_bias"].astype(np.float64))
                 for task in TASKS
             }
+            trees = {
+                task: Trees(**{name: pack[f"{task}_tree_{name}"] for name in Trees.FIELDS}) for task in TASKS
+            }
             return cls(
                 weights=np.ascontiguousarray(pack["weights"]),
                 scale=pack["scale"].astype(np.float64),
@@ -77,6 +82,7 @@ class LinearModel:
                 idf=pack["idf"].astype(np.float64) / 20.0,
                 labels={task: tuple(names) for task, names in meta["labels"].items()},
                 top=top,
+                trees=trees,
                 columns=tuple(meta["columns"]),
                 version=meta["version"],
             )
@@ -93,13 +99,7 @@ class LinearModel:
         for task, (coef, bias) in self.top.items():
             # not a matrix product: its rounding depends on how many posts are judged together
             z = (margins_and_facts[:, None, :] * coef[None, :, :]).sum(axis=2) + bias
-            if coef.shape[0] == 1:
-                p = 1.0 / (1.0 + np.exp(-z[:, 0]))
-                result[task] = np.column_stack([1.0 - p, p])
-                continue
-            z -= z.max(axis=1, keepdims=True)
-            e = np.exp(z)
-            result[task] = e / e.sum(axis=1, keepdims=True)
+            result[task] = (shares(z) + shares(self.trees[task].raw(margins_and_facts))) / 2.0
         return result
 
 

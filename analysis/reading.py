@@ -23,13 +23,26 @@ _ENTRIES = [(word.lower(), index) for index, words in enumerate(_WORDS.values())
 _MATCHER = ahocorasick_rs.AhoCorasick(
     [word for word, _ in _ENTRIES], matchkind=ahocorasick_rs.MatchKind.LeftmostLongest
 )
-_SEARCHED = 800
+_STYLE: dict[str, list[str]] = tomllib.loads((Path(__file__).parent / "style_words.toml").read_text("utf-8"))
+_MANNERS = tuple(_STYLE)
+_STYLE_WORDS: dict[str, list[int]] = {}
+for _index, _words in enumerate(_STYLE.values()):
+    for _word in _words:
+        _STYLE_WORDS.setdefault(_word, []).append(_index)
+_STYLE_OF = list(_STYLE_WORDS.values())
+_STYLE_MATCHER = ahocorasick_rs.AhoCorasick(
+    list(_STYLE_WORDS), matchkind=ahocorasick_rs.MatchKind.LeftmostLongest
+)
+_SEARCHED, _STYLE_HEAD = 800, 60
 #: names of the dense facts that the upper layer of the model reads, in order
 FACTS = (
     *("snow_log_odds", "snow_value", "body_length", "title_length"),
     *("hazard", "fast_hazard", "silenced", "elsewhere"),
     *(f"words:{domain}" for domain in _DOMAINS),
     *(f"share:{domain}" for domain in _DOMAINS),
+    *(f"style:{manner}" for manner in _MANNERS),
+    *(f"head:{manner}" for manner in _MANNERS),
+    "no_title",
 )
 
 
@@ -78,6 +91,8 @@ class Reader:
                 float(any(hit.silenced_by for hit in risk.hits)),
                 float(risk.where == "elsewhere"),
                 *domain_facts(post),
+                *style_facts(post),
+                float(not post.title),
             ]
         )
         return Reading(post, used, float(value_of(neg, pos)), risk, tuple(places), tuple(districts), facts)
@@ -95,3 +110,14 @@ def domain_facts(post: Prepared) -> list[float]:
         counts[_ENTRIES[index][1]] += 1
     total = max(sum(counts), 1)
     return [min(1.5, math.log1p(n) / 1.5) for n in counts] + [n / total for n in counts]
+
+
+def style_facts(post: Prepared) -> list[float]:
+    """For each list of style_words.toml: how many of its words (log, at most 2), and whether the head holds one."""
+    counts, head = [0] * len(_MANNERS), [0.0] * len(_MANNERS)
+    for index, start, _ in _STYLE_MATCHER.find_matches_as_indexes(post.body[:_SEARCHED]):
+        for manner in _STYLE_OF[index]:
+            counts[manner] += 1
+            if start < _STYLE_HEAD:
+                head[manner] = 1.0
+    return [min(2.0, math.log1p(n)) for n in counts] + head
