@@ -51,6 +51,7 @@ class LinearModel:
     trees: dict[str, Trees]
     columns: tuple[str, ...]
     version: str
+    figures: dict[str, Any]  # what training measured by cross-validation
 
     @classmethod
     @lru_cache(maxsize=1)
@@ -85,6 +86,7 @@ class LinearModel:
                 trees=trees,
                 columns=tuple(meta["columns"]),
                 version=meta["version"],
+                figures=meta["figures"],
             )
 
     def level0(self, buckets: Floats, values: Floats, used: int) -> Floats:

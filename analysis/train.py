@@ -49,7 +49,7 @@ WITHOUT_LSA = ("domain",)
 SHORT_WEIGHT = 0.3  # of a shortened copy of a labelled post
 SECOND_READER = Path(__file__).parent / "second_reader.csv"
 SECOND_WEIGHT = 0.7  # of a post labelled by the second reader
-C, C_CLASSES = 0.3, 3.0
+C, C_CLASSES = 1.0, 3.0
 TREES: dict[str, Any] = {
     "max_iter": 150,
     "learning_rate": 0.05,
