@@ -6,6 +6,7 @@ Each command imports the rooms it needs by itself: crawler, models and charts ta
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, date, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -24,6 +26,7 @@ from rich.table import Table
 
 from config.bundle import load_bundle
 from config.settings import ConfigError
+from incidents.events import Head
 from incidents.installation import Installation, Problem, open_installation
 from incidents.migrate import SchemaTooNew
 from incidents.querylang import QueryError
@@ -104,6 +107,8 @@ def _set_up_logs(level: int) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    # a tick that is still at work skips the next one: usual while models load, and the watchdog knows better
+    logging.getLogger("apscheduler.scheduler").setLevel(max(level, logging.ERROR))
     for noisy in (
         "alembic",
         "scrapy",
@@ -190,7 +195,10 @@ def init(
 @app.command()
 def check() -> None:
     """Validate every configuration file; tells file, key, value and expectation of each error."""
+    from alerts.calendar import load_calendar  # loads the holidays
+
     bundle = load_bundle(options.config)
+    load_calendar(bundle.settings.config_dir, bundle.settings.city.timezone)
     on = sum(source.enabled for source in bundle.sources)
     echo(
         f"Good: {len(bundle.sources)} sources ({on} enabled), {len(bundle.departments.departments)} departments, "
@@ -295,19 +303,34 @@ def crawl(
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="CSV, XLSX or JSON Lines.")],
+    file: Annotated[Path | None, typer.Argument(help="CSV, XLSX or JSON Lines.")] = None,
     profile: Annotated[
         Path | None, typer.Option(help="YAML file that maps columns; default: the packaged one.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would happen.")] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Try the rows again that were kept aside, instead of a file.")
+    ] = False,
 ) -> None:
     """Take over posts from a file: 12345 work orders, exports of a vendor. Bad rows are kept aside with their reason."""
-    from spiders.importer import import_file  # loads the readers of spreadsheets
+    from spiders.importer import import_file, retry_set_aside  # loads the readers of spreadsheets
     from spiders.profiles import load_profile
     from spiders.tables import UnreadableFile
 
-    _must_exist(file)
+    if retry == (file is not None):
+        raise Problem("import: give either a file or --retry")
     mapping = load_profile(profile)
+    if file is None:
+        with opened() as home:
+            outcome = retry_set_aside(home.db, mapping, home.keys.pseudonym, now())
+        for sentence in outcome.still_bad:
+            echo(sentence)
+        echo(
+            f"{outcome.tried} rows tried again: {outcome.saved} saved, {outcome.asked_again} to be fetched anew, "
+            f"{len(outcome.still_bad)} still kept aside"
+        )
+        return
+    _must_exist(file)
     with opened() as home:
         try:
             report = import_file(
@@ -436,7 +459,9 @@ def case_file(home: Installation, key: str) -> dict[str, object]:
     from incidents import clocks, events, outbox, queries  # with the rest of the database's room
 
     with home.db.reading() as session:
-        incident = queries.get_incident(session, int(key) if key.isdigit() else key)
+        # a row id has at most 18 digits; "²" is a digit to Python, but no number
+        is_id = key.isascii() and key.isdigit() and len(key) <= 18
+        incident = queries.get_incident(session, int(key) if is_id else key)
         if incident is None:
             raise Problem(f"{key}: no such incident; `quansheng incidents list --all` shows their numbers")
         return {
@@ -585,21 +610,40 @@ def report_weekly(
 
 
 @audit_app.command("verify")
-def audit_verify(as_json: AsJson = False) -> None:
+def audit_verify(
+    head: Annotated[
+        str,
+        typer.Option(help="Head noted elsewhere, SEQ:HASH as the weekly report prints it; finds a cut tail."),
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
     """Check the hash chain of the record from its first to its last event."""
     from incidents import events  # with the rest of the database's room
 
+    noted = _noted_head(head)
     with opened() as home, home.db.reading() as session:
-        verdict = events.verify(session, home.keys.audit)
+        verdict = events.verify(session, home.keys.audit, known_head=noted)
     if as_json:
         print_json(verdict)
     elif verdict.ok:
-        echo(f"Good: {verdict.events} events, head {verdict.head.hash[:16]}")
+        echo(f"Good: {verdict.events} events, head {verdict.head.seq}:{verdict.head.hash}")
     if not verdict.ok:
         raise Problem(
             f"the record is broken at event {verdict.broken_at}: {verdict.reason}; "
             "keep the database as it is, restore the last good backup beside it and compare"
         )
+
+
+def _noted_head(text: str) -> Head | None:
+    """A head as the weekly report prints it."""
+    if not text:
+        return None
+    number, _, digest = text.partition(":")
+    if not (number.isascii() and number.isdigit() and len(number) <= 18 and len(digest) == 64):
+        raise Problem(
+            f"--head {text}: not a head; write number and hash of the last event, as in 137:9f2c... (64 digits)"
+        )
+    return Head(int(number), digest)
 
 
 @audit_app.command("export")
@@ -644,6 +688,10 @@ def deadline(
         begins = datetime.fromisoformat(start)
     except ValueError as exc:
         raise Problem(f"--from {start}: not a time; write it like 2026-09-30T16:20:00+08:00") from exc
+    if not 1995 <= begins.year <= 2100:
+        raise Problem(
+            f"--from {start}: working weeks and holidays are known from 1995 on; give a year from 1995 to 2100"
+        )
     if begins.tzinfo is None:
         from zoneinfo import ZoneInfo  # only here
 
@@ -700,6 +748,11 @@ def fail(text: str, code: int = 1) -> NoReturn:
 
 def main() -> None:
     """Entry point: user errors become one sentence, bugs keep their traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # a terminal or cron job that cannot show Chinese must not end the command
+            stream.reconfigure(errors="backslashreplace")
+    sys.argv[1:] = _common_first(sys.argv[1:])
     try:
         app()
     except ConfigError as exc:
@@ -708,11 +761,33 @@ def main() -> None:
         fail(str(exc))
     except Refused as exc:
         fail(exc.en)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader of our output has gone: nothing to say
-        sys.exit(1)
+    except OSError as exc:
+        if isinstance(exc, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader of our output has gone: nothing to say
+            sys.exit(1)
+        if exc.filename is None:
+            raise
+        fail(
+            f"{exc.filename}: {exc.strerror}; check that it exists, that this account may use it, and the space left"
+        )
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _common_first(words: list[str]) -> list[str]:
+    """Options of every command may stand behind it too: `quansheng check --config city/quansheng.toml`."""
+    front, rest = [], []
+    waiting = iter(words)
+    for word in waiting:
+        if word == "--":
+            rest += [word, *waiting]
+        elif word in ("--config", "-c"):
+            front += [word, *islice(waiting, 1)]
+        elif word.startswith("--config=") or word in ("--verbose", "-v"):
+            front.append(word)
+        else:
+            rest.append(word)
+    return front + rest
 
 
 if __name__ == "__main__":

@@ -178,6 +178,14 @@ class Metronome:
         return done
 
 
+def _log_failure(job: Job, failure: Exception) -> None:
+    """A trouble that a person can put right is one sentence; a bug keeps its traceback."""
+    if isinstance(failure, Problem):
+        log.error("job_failed", job=job.name, reason=str(failure))
+    else:
+        log.error("job_failed", job=job.name, exc_info=failure)
+
+
 def run_once(
     home: Installation, clock: Clock, echo: Callable[[str], None], jobs: Sequence[Job] = JOBS
 ) -> bool:
@@ -187,8 +195,8 @@ def run_once(
         begun = time.monotonic()
         try:
             result = job.work(home, clock)
-        except Exception as exc:  # the border: the next stage has work of its own
-            log.exception("job_failed", job=job.name)
+        except Exception as exc:  # noqa: BLE001 (the border: the next stage has work of its own)
+            _log_failure(job, exc)
             echo(f"{job.name}: failed: {exc or type(exc).__name__}; the log has the details")
             good = False
         else:
@@ -294,8 +302,8 @@ class House:
         try:
             result = job.work(self.home, self._clock)
             self._beat(job.name)
-        except Exception:  # the border: a metronome that dies of one bad beat is worse than a late stage
-            log.exception("job_failed", job=job.name)
+        except Exception as exc:  # noqa: BLE001 (the border: a dead metronome is worse than a late stage)
+            _log_failure(job, exc)
             return
         if job.name == "tick":
             self._watchdog.alive()

@@ -372,7 +372,9 @@ def _judgement(output: JudgeOutput, match: Match | None) -> judgements.NewJudgem
 
 
 def _title(row: posts.PostRow) -> str:
-    title = row.title.strip() or row.text.strip().split("\n", 1)[0]
+    title = row.title.strip()
+    if not any(char.isalnum() for char in title):  # stripped of its markup, a title can be punctuation alone
+        title = row.text.strip().split("\n", 1)[0]
     return title if len(title) <= TITLE_CHARS else f"{title[: TITLE_CHARS - 1]}…"
 
 

@@ -126,6 +126,35 @@ def test_a_configuration_that_was_just_written_is_good(quansheng: Quansheng, tmp
     )
 
 
+def test_the_configuration_may_be_named_behind_the_command_too(quansheng: Quansheng) -> None:
+    quansheng("init", "conf")
+    assert quansheng("check", "--config", "conf/quansheng.toml").code == 0
+    assert quansheng("check", "--config=conf/quansheng.toml").code == 0
+    assert "no such file" in quansheng("incidents", "list", "-c", "absent.toml").err
+
+
+def test_a_broken_holiday_notice_is_found_by_check(quansheng: Quansheng, tmp_path: Path) -> None:
+    quansheng("init", ".")
+    (tmp_path / "calendar.yaml").write_text("notices: 7\n")
+    wrong = quansheng("check")
+    assert wrong.code == 1
+    assert "calendar.yaml" in wrong.err
+
+
+def test_every_rule_with_a_countable_deadline_can_be_computed(quansheng: Quansheng) -> None:
+    computed = 0
+    for rule in [*(f"R{n:02}" for n in range(1, 14)), *(f"H{n:02}" for n in range(1, 11))]:
+        ran = quansheng("deadline", rule, "--from", "2026-12-30T10:00:00+08:00")
+        if ran.code == 0:
+            answer = json.loads(ran.out)
+            assert datetime.fromisoformat(answer["due_at"]) > datetime.fromisoformat(answer["from"])
+            assert answer["trace"]
+            computed += 1
+        else:
+            assert ran.err.startswith(f"quansheng: {rule}: "), ran.err
+    assert computed >= 14
+
+
 def test_check_tells_every_mistake_of_every_file_at_once(quansheng: Quansheng, tmp_path: Path) -> None:
     quansheng("init", ".")
     (tmp_path / "quansheng.toml").write_text("[alerts]\nack_timeout_min = -5\n")
@@ -145,6 +174,12 @@ def test_check_tells_every_mistake_of_every_file_at_once(quansheng: Quansheng, t
         (["incidents", "search", '"unclosed'], ""),
         (["deadline", "R99", "--from", "2026-03-02T09:00"], "no such rule"),
         (["deadline", "R02", "--from", "tomorrow"], "not a time"),
+        (["deadline", "R02", "--from", "9999-12-31T23:59:59"], "from 1995 to 2100"),
+        (["deadline", "R02", "--from", "0001-01-01"], "from 1995 to 2100"),
+        (["incidents", "show", "²"], "no such incident"),
+        (["incidents", "show", "99999999999999999999999"], "no such incident"),
+        (["audit", "verify", "--head", "12:abc"], "not a head"),
+        (["import"], "either a file or --retry"),
         (["crawl", "bbs"], "no source named bbs"),
         (["import", "absent.csv"], "no such file"),
         (["replay", "absent.jsonl"], "no such file"),
@@ -231,6 +266,28 @@ def test_a_record_that_was_tampered_with_does_not_verify(
     assert json.loads(bad.out)["ok"] is False
 
 
+def test_a_cut_tail_is_found_with_the_head_that_was_noted(
+    quansheng: Quansheng, incident: str, tmp_path: Path
+) -> None:
+    home = open_installation(tmp_path / "quansheng.toml")
+    with home.db.transaction() as session:
+        lifecycle.record_act(session, "logged_in", {}, actor="admin", channel="console", now=NOW)
+    home.db.close()
+    noted = quansheng("audit", "verify").out.split("head ")[1].strip()
+    assert quansheng("audit", "verify", "--head", noted).code == 0
+    home = open_installation(tmp_path / "quansheng.toml")
+    with home.db.engine.begin() as connection:
+        for name in connection.scalars(
+            text("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'incident_event'")
+        ).all():
+            connection.execute(text(f"DROP TRIGGER {name}"))
+        connection.execute(text("DELETE FROM incident_event WHERE seq = 3"))
+    home.db.close()
+    cut = quansheng("audit", "verify", "--head", noted)
+    assert cut.code == 1
+    assert "cut off" in cut.err
+
+
 def test_judge_and_cluster_work_without_a_database(quansheng: Quansheng, tmp_path: Path) -> None:
     rows = [
         {
@@ -266,6 +323,9 @@ def test_posts_are_imported_and_bad_rows_are_told(quansheng: Quansheng, tmp_path
     assert "1 posts saved" in done.out
     assert _rows(tmp_path, "SELECT count(*) FROM post") == [(1,)]
     assert "1 known already" in quansheng("import", "orders.csv").out
+    again = quansheng("import", "--retry")
+    assert "1 rows tried again: 0 saved" in again.out
+    assert "1 still kept aside" in again.out
 
 
 def test_doctor_says_what_is_missing_before_anything_runs(quansheng: Quansheng) -> None:
