@@ -38,6 +38,17 @@ def margins(buckets: Any, values: Any, used: int, weights: Any, out: Any) -> Non
             out[c] += v * weights[row, c]
 
 
+@compiled
+def dense(inputs: Any, coef: Any, out: Any) -> None:
+    """out += inputs x coef, one post after the other: the rounding of a matrix product would depend on the batch."""
+    for i in range(inputs.shape[0]):
+        for c in range(coef.shape[0]):
+            total = 0.0
+            for k in range(coef.shape[1]):
+                total += inputs[i, k] * coef[c, k]
+            out[i, c] += total
+
+
 @dataclass(frozen=True)
 class LinearModel:
     """Weights of both levels. `labels[task]` are the classes in the order of the probabilities."""
@@ -99,8 +110,8 @@ class LinearModel:
         """Calibrated probabilities of each task for a matrix of posts."""
         result = {}
         for task, (coef, bias) in self.top.items():
-            # not a matrix product: its rounding depends on how many posts are judged together
-            z = (margins_and_facts[:, None, :] * coef[None, :, :]).sum(axis=2) + bias
+            z = np.repeat(bias[None, :], len(margins_and_facts), axis=0)
+            dense(margins_and_facts, coef, z)
             result[task] = (shares(z) + shares(self.trees[task].raw(margins_and_facts))) / 2.0
         return result
 

@@ -133,7 +133,9 @@ def test_thresholds_name_the_shipped_model() -> None:
 
 def test_shipped_model_was_measured_and_keeps_its_floors() -> None:
     figures = LinearModel.load().figures
-    tone, signal, domain, risk = (figures[task]["with_offsets"] for task in ("tone", "signal", "domain", "risk"))
+    tone, signal, domain, risk = (
+        figures[task]["with_offsets"] for task in ("tone", "signal", "domain", "risk")
+    )
     assert tone["macro_f1"] >= 0.825
     assert signal["f1_y"] >= 0.893
     assert domain["accuracy"] >= 0.785
