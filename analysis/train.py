@@ -5,7 +5,8 @@ are there, the helper sets named below. Level 0 is a linear SVM a label over has
 directions of a latent semantic analysis of unlabelled posts and by the margins of SVMs trained on the helper
 sets; both helpers are linear, so they fold into one weight a bucket and cost nothing at run time. Level 1
 is the mean of a logistic regression and boosted trees on out-of-fold margins. `second_reader.csv` labels some posts of
-`posts_unlabelled.jsonl` by id: read fast and by one reader, so they weigh less and are never measured on. All figures come from cross-validation whose folds never split
+`posts_unlabelled.jsonl` by id (series U only: series P and Q may hold acceptance rows): read fast and by one
+reader, so they weigh less and are never measured on. All figures come from cross-validation whose folds never split
 a group of near-duplicates. Nothing of a text is stored: weights belong to hashed buckets.
 """
 

@@ -15,6 +15,7 @@ from analysis.measures import report_task
 from config.files import DEFAULTS
 from config.places import load_places
 
+SECOND_READER = Path(__file__).parent.parent / "analysis" / "second_reader.csv"
 CORPUS = Path(__file__).parent / "data" / "judgement_corpus.jsonl"
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
@@ -50,7 +51,8 @@ def test_signal_is_told_from_chat(judged: list[tuple[dict[str, Any], Any]]) -> N
 
 
 def test_domain_is_mostly_right(judged: list[tuple[dict[str, Any], Any]]) -> None:
-    assert figures(judged, "domain", [o.domain for _, o in judged])["accuracy"] >= 0.85
+    # decision 0007 moved this from 0.85: the model lost the posts it had no right to
+    assert figures(judged, "domain", [o.domain for _, o in judged])["accuracy"] >= 0.81
 
 
 def test_risk_agrees_with_people(judged: list[tuple[dict[str, Any], Any]]) -> None:
@@ -138,10 +140,19 @@ def test_shipped_model_was_measured_and_keeps_its_floors() -> None:
     )
     assert tone["macro_f1"] >= 0.825
     assert signal["f1_y"] >= 0.893
-    assert domain["accuracy"] >= 0.785
-    assert risk["weighted_kappa"] >= 0.825
+    # decision 0007 moved these two from 0.785 and 0.825, by leaving training posts out
+    assert domain["accuracy"] >= 0.78
+    assert risk["weighted_kappa"] >= 0.82
+    assert risk["recall_3"] >= 0.75
     assert max(figures[task]["ece"] for task in ("tone", "signal", "domain", "risk")) <= 0.05
 
 
 def test_every_judgement_names_its_model(judged: list[tuple[dict[str, Any], Any]]) -> None:
     assert all(o.model.startswith("posts-") and "snownlp-" in o.model for _, o in judged)
+
+
+def test_labels_of_our_own_touch_no_acceptance_row() -> None:
+    """Decision 0007: series P and Q of the unlabelled set may be kept aside for acceptance."""
+    ids = [line.split(",")[0] for line in SECOND_READER.read_text("utf-8").splitlines()[1:]]
+    assert len(ids) > 500
+    assert {key[0] for key in ids} == {"U"}
