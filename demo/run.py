@@ -226,6 +226,7 @@ def _console(
     echo(f"  Slack:      {slack.removesuffix('/api/')}/   (a fake one: what the officers get)")
     echo(f"  Mails:      {home.settings.data_path / 'outbox'}   (.eml files)")
     echo(f"  The city:   {city}/")
+    echo("  The very first start compiles the reader: the first incident then comes half a minute later.")
     echo("  Ctrl-C stops.\n")
     try:
         yield
