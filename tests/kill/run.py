@@ -106,16 +106,19 @@ def kill_at_random(world: World, chance: random.Random, kills: int) -> list[date
     A moment that an earlier life had reached already falls into the start of the next one.
     """
     begin = datetime.combine(DAY, MORNING, ZONE)
-    targets = sorted(begin + timedelta(hours=chance.uniform(0, 17.5)) for _ in range(kills))
+    targets = sorted(begin + timedelta(hours=chance.uniform(0, 16.5)) for _ in range(kills))
     points: list[datetime] = []
     for target in targets:
+        late = world.city.now >= target
         child = world.born()
-        if world.city.now >= target:
-            time.sleep(chance.uniform(0, 3))  # while it starts, recovers and goes on
-        else:
-            while world.city.now < target and child.is_alive():
-                time.sleep(0.002)
-            time.sleep(chance.uniform(0, 0.3))  # somewhere in the step, which takes about as long
+        while world.city.now < target and child.is_alive():
+            time.sleep(0.002)
+        # somewhere in the step, which takes about as long; or while the next life starts, recovers and goes on.
+        # Never further than one step: a fast machine must not reach midnight before the last kill
+        moment = time.monotonic() + chance.uniform(0, 3 if late else 0.3)
+        limit = world.city.now + STEP
+        while time.monotonic() < moment and world.city.now < limit and child.is_alive():
+            time.sleep(0.002)
         assert child.pid is not None
         if not child.is_alive():
             raise AssertionError(
