@@ -10,8 +10,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from incidents import clocks, queries
-from incidents.models import Incident, IncidentEvent, IncidentHour
-from incidents.states import OPEN_STATES, State
+from incidents.models import IncidentEvent, IncidentHour
+from incidents.states import State
 
 #: hours of growth that a row of the desk draws
 GROWTH_HOURS = 24
@@ -130,18 +130,6 @@ def today(session: Session, since: datetime) -> Today:
         )
 
     return Today(detected=events("detected"), closed=events("closed"), false_alarms=events("false_alarm"))
-
-
-def count_open(session: Session) -> int:
-    """How many incidents are open."""
-    return (
-        session.scalar(
-            select(func.count())
-            .select_from(Incident)
-            .where(Incident.state.in_([str(state) for state in OPEN_STATES]))
-        )
-        or 0
-    )
 
 
 def newest_event(session: Session) -> int:

@@ -38,12 +38,6 @@ def runs(session: Session, report: str, period: str) -> list[RunView]:
     return [_view(row) for row in session.scalars(query.order_by(ReportRun.revision))]
 
 
-def latest_runs(session: Session, report: str, limit: int = 20) -> list[RunView]:
-    """The newest revisions of all periods, newest first."""
-    query = select(ReportRun).where(ReportRun.report == report)
-    return [_view(row) for row in session.scalars(query.order_by(ReportRun.id.desc()).limit(limit))]
-
-
 def save_run(
     session: Session, *, report: str, period: str, digest: str, model: dict[str, Any], now: datetime
 ) -> RunView:
