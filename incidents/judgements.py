@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.util import identity_key
 
+from incidents import labels
 from incidents.models import Incident, IncidentHour, IncidentPost, JsonDict, Judgement, Post, UtcDateTime
 
 _CHUNK = 400
@@ -41,6 +42,7 @@ class NewJudgement:
     places: Sequence[JsonDict] = ()
     reasons: JsonDict = field(default_factory=dict)
     near_copy_of: int | None = None
+    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,8 @@ def save_judgements(session: Session, items: Sequence[NewJudgement], now: dateti
             .values(judged_at=now)
             .execution_options(synchronize_session=False)
         )
+    # a judgement made anew does not undo what people corrected
+    labels.reapply(session, list(rows))
     return len(rows)
 
 

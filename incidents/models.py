@@ -154,6 +154,8 @@ class Judgement(Base):
     districts: Mapped[list[str]] = mapped_column(Json, default=list)
     places: Mapped[list[JsonDict]] = mapped_column(Json, default=list)  # [{"kind","name","norm"}]
     reasons: Mapped[JsonDict] = mapped_column(default=dict)  # words that moved each score, fired risk rule
+    #: whom the complaint is about: department | school | company | other; "" when the text does not say it
+    about: Mapped[str] = mapped_column(String(16), default="", server_default="")
     near_copy_of: Mapped[int | None] = mapped_column(BigId)
     model_version: Mapped[str] = mapped_column(String(80))
     judged_at: Mapped[datetime]
@@ -427,6 +429,82 @@ class Meta(Base):
 
     key: Mapped[str] = mapped_column(String(40), primary_key=True)
     value: Mapped[str] = mapped_column(Text)
+
+
+class Label(Base):
+    """What a person said about a post or an incident. Append-only; the latest of one (post, kind) counts.
+
+    Labels of a post go with it (retention, objection); those of an incident carry numbers and stay.
+    Triggers refuse UPDATE. What each kind means by `value` and `was` stands in incidents/labels.py.
+    """
+
+    __tablename__ = "label"
+    __table_args__ = (
+        Index("ix_label_post", "post_id", "kind"),
+        Index("ix_label_incident", "incident_id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    post_id: Mapped[int | None] = mapped_column(ForeignKey("post.id", ondelete="CASCADE"))
+    #: no foreign key: a cluster that never emerged may be purged, what people said of it stays
+    incident_id: Mapped[int | None] = mapped_column(BigId)
+    kind: Mapped[str] = mapped_column(String(16))
+    value: Mapped[str] = mapped_column(String(40), default="")
+    was: Mapped[str] = mapped_column(String(40), default="")  # what stood there before
+    model_version: Mapped[str] = mapped_column(String(80), default="")
+    actor: Mapped[str] = mapped_column(String(80))  # login of the officer or analyst
+    reason: Mapped[str] = mapped_column(Text, default="")
+    created_at: Mapped[datetime]
+
+
+class Proposal(Base):
+    """Two incidents that may be one, or one that may be two: a question to a person, never an act."""
+
+    __tablename__ = "proposal"
+    __table_args__ = (
+        UniqueConstraint("kind", "incident_id", "other_id", name="uq_proposal"),
+        # NULL is never equal to NULL: of splits at most one per incident is open at a time
+        Index(
+            "uq_proposal_split",
+            "incident_id",
+            unique=True,
+            postgresql_where=text("kind = 'split' AND state = 'open'"),
+            sqlite_where=text("kind = 'split' AND state = 'open'"),
+        ),
+        Index("ix_proposal_state", "state"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    kind: Mapped[str] = mapped_column(String(8))  # merge | split
+    incident_id: Mapped[int] = mapped_column(BigId)
+    other_id: Mapped[int | None] = mapped_column(BigId)  # merge: the one it would be merged with
+    posts: Mapped[list[int]] = mapped_column(Json, default=list)  # split: posts that would leave
+    score: Mapped[float] = mapped_column(Float)
+    reasons: Mapped[JsonDict] = mapped_column(default=dict)
+    state: Mapped[str] = mapped_column(String(12), default="open")  # open | accepted | refused | stale
+    made_at: Mapped[datetime]
+    decided_at: Mapped[datetime | None]
+    decided_by: Mapped[str] = mapped_column(String(80), default="")
+    decision_reason: Mapped[str] = mapped_column(Text, default="")
+
+
+class TopicWeek(Base):
+    """One topic of one domain in one week: its words, its size and the week before."""
+
+    __tablename__ = "topic_week"
+    __table_args__ = (UniqueConstraint("week", "domain", "key", name="uq_topic_week"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    week: Mapped[str] = mapped_column(String(10))  # ISO: 2026-W47
+    domain: Mapped[str] = mapped_column(String(24))
+    key: Mapped[str] = mapped_column(String(40))  # the same topic in other weeks has the same key
+    title: Mapped[str] = mapped_column(String(120))
+    words: Mapped[list[str]] = mapped_column(Json, default=list)  # strongest first
+    posts: Mapped[int] = mapped_column(Integer, default=0)
+    voices: Mapped[int] = mapped_column(Integer, default=0)
+    before: Mapped[int] = mapped_column(Integer, default=0)  # posts in the week before
+    examples: Mapped[list[int]] = mapped_column(Json, default=list)  # post ids
+    model: Mapped[str] = mapped_column(String(80), default="")
 
 
 class PostSearch(Base):

@@ -14,6 +14,7 @@ from sqlalchemy import delete, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from config.settings import PrivacySettings
+from incidents import proposals
 from incidents.index import compact_index, remove_from_index
 from incidents.lifecycle import record_act
 from incidents.models import (
@@ -68,7 +69,8 @@ def purge(session: Session, now: datetime, privacy: PrivacySettings, *, actor: s
     _erase_on_disk(session)
     evidence = _evidence(session, evidence_until)
     free = _free(session, free_until)
-    _remove_posts(session, [*evidence, *free])
+    _remove_posts(session, [*evidence, *free], now)
+    proposals.forget_before(session, free_until)
     clusters = _remove_empty_clusters(session, free_until)
     aside = session.scalars(
         delete(Quarantine)
@@ -97,7 +99,7 @@ def object_to(
     addresses = spellings(url)
     found = [Post.url.in_(addresses), *(Post.url.startswith(f"{one}#", autoescape=True) for one in addresses)]
     ids = list(session.scalars(select(Post.id).where(or_(*found))))
-    _remove_posts(session, ids)
+    _remove_posts(session, ids, now)
     if ids:
         compact_index(session)
     key = objection_key(url)
@@ -161,7 +163,9 @@ def _over_since(session: Session, until: datetime) -> list[int]:
     return sorted(found)
 
 
-def _remove_posts(session: Session, ids: Sequence[int]) -> None:
+def _remove_posts(session: Session, ids: Sequence[int], now: datetime) -> None:
+    if ids:
+        proposals.forget_posts(session, ids, now)
     for chunk in _chunks(ids):
         remove_from_index(session, chunk)
         session.execute(
@@ -170,7 +174,7 @@ def _remove_posts(session: Session, ids: Sequence[int]) -> None:
             .values(near_copy_of=None)
             .execution_options(synchronize_session=False)
         )
-        # judgement and membership go with their post (ON DELETE CASCADE)
+        # judgement, membership and labels go with their post (ON DELETE CASCADE)
         session.execute(delete(Post).where(Post.id.in_(chunk)).execution_options(synchronize_session=False))
     session.expire_all()
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+import incidents.migrate
 from incidents import events
+from incidents.labels import add_label
 from incidents.migrate import SchemaTooNew, upgrade
 from incidents.models import Base
 from incidents.session import Database
@@ -31,7 +37,7 @@ def test_migrations_give_exactly_the_models(any_db: Database) -> None:
 
 
 def test_upgrading_twice_changes_nothing(any_db: Database) -> None:
-    assert upgrade(any_db.engine) == upgrade(any_db.engine) == "0001"
+    assert upgrade(any_db.engine) == upgrade(any_db.engine) == "0002"
 
 
 @pytest.mark.parametrize(
@@ -132,3 +138,59 @@ def write_event(database: Database) -> None:
             now=T0,
             idempotency_key="once",
         )
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_an_older_database_is_brought_up_to_date_with_what_it_holds(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if kind == "sqlite":
+        url = f"sqlite:///{tmp_path / 'old.db'}"
+    else:
+        server = request.getfixturevalue("postgres_server")
+        name = f"quansheng_old_{uuid.uuid4().hex[:12]}"
+        admin(server, f"CREATE DATABASE {name}")
+        request.addfinalizer(lambda: admin(server, f"DROP DATABASE {name} WITH (FORCE)"))
+        url = make_url(server).set(database=name).render_as_string(hide_password=False)
+    database = Database(url, audit_key=b"key")
+    upgrade_to(database, "0001")
+    with database.engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO post (source_id, external_id, url, title, text, published_at, published_estimated,"
+                " fetched_at, place_hint, engagement, content_sha256, provenance) VALUES ('forum', 't1', '', '停水',"
+                " '历下区停水', '2026-03-02 01:00:00+00', false, '2026-03-02 01:03:00+00', '', '{}', 'x', '{}')"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO judgement (post_id, domain, domain_score, tone, tone_score, snownlp_score, signal,"
+                " signal_score, risk, risk_score, abstain, districts, places, reasons, model_version, judged_at)"
+                " VALUES (1, 'housing', 0.9, 'neg', 0.9, 0.1, true, 0.9, 1, 0.6, false, '[]', '[]', '{}', 'm1',"
+                " '2026-03-02 01:04:00+00')"
+            )
+        )
+    assert upgrade(database.engine) == "0002"
+    with database.engine.connect() as connection:
+        assert connection.execute(text("SELECT tone, about FROM judgement")).all() == [("neg", "")]
+        assert connection.scalar(text("SELECT count(*) FROM label")) == 0
+    with database.transaction() as session:
+        add_label(session, "tone", post_id=1, value="neu", was="neg", actor="li-na", now=T0)
+    with pytest.raises(DBAPIError, match="append-only"), database.transaction() as session:
+        session.execute(text("UPDATE label SET value = 'pos'"))
+    database.close()
+
+
+def upgrade_to(database: Database, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(incidents.migrate.__file__).parent / "migrations"))
+    with database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def admin(server: str, statement: str) -> None:
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
