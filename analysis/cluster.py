@@ -239,6 +239,25 @@ def _share(names: Sequence[str], others: Iterable[str]) -> bool:
     return any(same_name(a, b) for b in others for a in names)
 
 
+def main_names(sketch: Sketch) -> list[str]:
+    """Places that a third of the posts name."""
+    return [n for n, count in sketch.names.items() if count * 3 >= sketch.posts]
+
+
+def sketch_of(reading: Read) -> Sketch:
+    """The state of an incident of one post."""
+    return Sketch(
+        terms=dict(reading.vector),
+        members=deque([(reading.problem, reading.title, reading.title_mass)], MEMBERS_KEPT),
+        names=Counter(reading.names),
+        areas=Counter(reading.areas),
+        authors=deque([reading.author] if reading.author >= 0 else [], AUTHORS_KEPT),
+        first_at=reading.at,
+        last_at=reading.at,
+        subjects=Counter(reading.subjects),
+    )
+
+
 def compare(post: Read, sketch: Sketch) -> dict[str, float]:
     """Features of one comparison, each about 0..1."""
     centre = _cosine(post.vector, sketch.terms)
@@ -248,10 +267,10 @@ def compare(post: Read, sketch: Sketch) -> dict[str, float]:
         lighter = min(mass, post.title_mass)
         if lighter > 0:
             overlap = max(overlap, len(post.title & title) / max(lighter, 4.0))
-    main_names = [n for n, count in sketch.names.items() if count * 3 >= sketch.posts]
+    main = main_names(sketch)
     shared = _share(post.names, sketch.names)
-    title_shared = _share(post.title_names, main_names)
-    both = bool(post.names) and bool(main_names)
+    title_shared = _share(post.title_names, main)
+    both = bool(post.names) and bool(main)
     gap = abs(post.at - sketch.last_at) if post.at > sketch.last_at else max(0.0, sketch.first_at - post.at)
     same_author = post.author >= 0 and post.author in sketch.authors
     # both titles name an estate, a school ...: another one, and the bodies do not bring them together
@@ -268,7 +287,7 @@ def compare(post: Read, sketch: Sketch) -> dict[str, float]:
         "title": overlap,
         "shared": float(shared),
         "title_shared": float(title_shared),
-        "clash": float(both and not _share(post.names, main_names)),
+        "clash": float(both and not _share(post.names, main)),
         "other_subject": float(other_subject),
         "areas_clash": float(areas_clash),
         "author": float(same_author),
@@ -319,7 +338,7 @@ class Clusterer:
         reading = read_item(item)
         copy = self.copies.find(item.id, item.title, item.text)
         best: tuple[float, int, dict[str, float]] | None = None
-        for incident in self._candidates(reading):
+        for incident in self.candidates(reading):
             features = compare(reading, self.sketches[incident])
             score = self.model.score(features)
             if best is None or (score, -incident) > (best[0], -best[1]):
@@ -334,16 +353,7 @@ class Clusterer:
 
     def open(self, reading: Read, number: int) -> Sketch:
         """A new incident of one post under a number not used before."""
-        sketch = Sketch(
-            terms=dict(reading.vector),
-            members=deque([(reading.problem, reading.title, reading.title_mass)], MEMBERS_KEPT),
-            names=Counter(reading.names),
-            areas=Counter(reading.areas),
-            authors=deque([reading.author] if reading.author >= 0 else [], AUTHORS_KEPT),
-            first_at=reading.at,
-            last_at=reading.at,
-            subjects=Counter(reading.subjects),
-        )
+        sketch = sketch_of(reading)
         self.restore(number, sketch)
         return sketch
 
@@ -410,7 +420,8 @@ class Clusterer:
         if len(posting) > POSTING:
             del posting[0]
 
-    def _candidates(self, reading: Read) -> list[int]:
+    def candidates(self, reading: Read) -> list[int]:
+        """The incidents worth comparing: those that share the heaviest words or a place, by weight shared."""
         votes: dict[int, float] = {}
         for key in _keys(reading.vector, reading.names):
             weight = NAME_VOTE if key[0] == "@" else reading.vector[key]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 
-from analysis.cluster import Clusterer, ClusterItem, Sketch
+from analysis.cluster import Clusterer, ClusterItem, ClusterModel, Sketch
+from analysis.cluster_proposals import merge_candidates, split_candidate
 from analysis.copies import CopyFinder, jaccard, shingles
 from analysis.places import find_places
 
@@ -131,3 +132,39 @@ def test_memory_of_copies_is_bounded() -> None:
     ):
         finder.find(str(number), "", text)
     assert finder.find("again", "", "甲" * 30 + texts[0]) is None
+
+
+def test_two_fragments_of_one_matter_are_proposed_as_one_and_other_matters_are_not() -> None:
+    clusterer = Clusterer()
+    items = [item for item, _ in stream()]
+    for item in items:
+        clusterer.assign(item)
+    fragment = post(900, ESTATES[0], TROUBLES[0], "真的忍无可忍，")
+    twin = clusterer.assign(items[0]).incident
+    clusterer.open(clusterer.match(fragment).reading, 900)
+    proposals = merge_candidates(clusterer, 900)
+    assert [p.other for p in proposals] == [twin]
+    assert proposals[0].probability > 0.5
+    assert proposals[0].reasons["places"]
+    assert "车位" in proposals[0].reasons["words"]
+    assert 900 not in {p.other for p in merge_candidates(clusterer, 900)}
+    assert merge_candidates(clusterer, twin)[0].other == 900, "asked from the other side"
+    before = {n: s.to_json() for n, s in clusterer.sketches.items()}
+    merge_candidates(clusterer, twin)
+    assert before == {n: s.to_json() for n, s in clusterer.sketches.items()}, "a question changes nothing"
+
+
+def test_an_incident_of_two_matters_falls_apart_and_one_of_one_matter_does_not() -> None:
+    parking = [
+        post(n, ESTATES[0], TROUBLES[0], w) for n, w in ((1, ""), (2, "反映多次了，"), (5, "忍无可忍，"))
+    ]
+    noise = [post(n, ESTATES[1], TROUBLES[2], w) for n, w in ((3, ""), (4, "太吵了，"))]
+    mixed = sorted([*parking, *noise], key=lambda item: int(item.id))
+    found = split_candidate(mixed, ClusterModel.load())
+    assert found is not None
+    ids, probability, reasons = found
+    assert ids == ["3", "4"]
+    assert probability > 0.8
+    assert "搅拌站" in reasons["leave"]["words"]
+    assert split_candidate(parking, ClusterModel.load()) is None
+    assert split_candidate(parking[:1], ClusterModel.load()) is None
