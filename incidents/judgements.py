@@ -17,7 +17,16 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.util import identity_key
 
 from incidents import labels
-from incidents.models import Incident, IncidentHour, IncidentPost, JsonDict, Judgement, Post, UtcDateTime
+from incidents.models import (
+    Incident,
+    IncidentHour,
+    IncidentPost,
+    JsonDict,
+    Judgement,
+    Meta,
+    Post,
+    UtcDateTime,
+)
 
 _CHUNK = 400
 
@@ -246,6 +255,65 @@ def update_sketch(
         .execution_options(synchronize_session=False)
     )
     _forget(session, incident_id)
+
+
+#: key of a sketch that no longer fits the incident's posts
+STALE_SKETCH = "stale"
+_RESHAPED = "reshaped"
+
+
+def reshaped(session: Session, incident: Incident) -> None:
+    """People changed which posts make this incident: its sketch is to be computed again from them.
+
+    Also counts up what `reshapings` returns, so that a process that keeps sketches in memory notices.
+    """
+    incident.sketch = {**incident.sketch, STALE_SKETCH: True}
+    counter = session.get(Meta, _RESHAPED, with_for_update=True)
+    if counter is None:
+        session.add(Meta(key=_RESHAPED, value="1"))
+    else:
+        counter.value = str(int(counter.value) + 1)
+    session.flush()
+
+
+def reshapings(session: Session) -> int:
+    """How often people changed the membership of incidents."""
+    value = session.scalar(select(Meta.value).where(Meta.key == _RESHAPED))
+    return int(value) if value else 0
+
+
+@dataclass(frozen=True)
+class Member:
+    """A post of an incident as clustering reads it."""
+
+    id: int
+    title: str
+    text: str
+    published_at: datetime
+    author_key: str | None
+    places: list[JsonDict]
+    districts: list[str]
+
+
+def members(session: Session, incident_id: int, limit: int = 400) -> list[Member]:
+    """The last posts of one incident (those merged into it left out), in order of saving."""
+    query = (
+        select(
+            Post.id,
+            Post.title,
+            Post.text,
+            Post.published_at,
+            Post.author_key,
+            Judgement.places,
+            Judgement.districts,
+        )
+        .join(IncidentPost, IncidentPost.post_id == Post.id)
+        .join(Judgement, Judgement.post_id == Post.id)
+        .where(IncidentPost.incident_id == incident_id)
+        .order_by(Post.id.desc())
+        .limit(limit)
+    )
+    return [Member(*row) for row in reversed(session.execute(query).all())]
 
 
 def hour_counts(session: Session, incident_id: int, since: datetime) -> list[HourCount]:

@@ -16,10 +16,11 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from incidents import events
+from incidents import events, labels, proposals
 from incidents.models import Incident, IncidentEvent, Meta
 from incidents.session import Database
 from incidents.states import (
+    OPEN_STATES,
     Command,
     Detect,
     Fact,
@@ -179,6 +180,8 @@ def handle(
     if isinstance(command, Merge):
         _check_merge(session, row, command)
     facts = decide(situation, command, now)
+    for fact in facts:
+        labels.label_command(session, row, fact.kind, fact.payload, actor=actor, now=now)
     if isinstance(command, Detect) and row.number is None:
         row.number = _next_number(session, now)
     for index, fact in enumerate(facts):
@@ -195,6 +198,9 @@ def handle(
     _project(row, situation)
     if isinstance(command, Merge | Unmerge):
         session.flush()
+    if situation.state not in OPEN_STATES:
+        session.flush()
+        proposals.close_stale(session, now, [row.id])
     return Outcome(
         incident_id, row.number or "", situation.version, situation.state, tuple(fact.kind for fact in facts)
     )

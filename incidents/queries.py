@@ -73,6 +73,9 @@ class PostView:
     unavailable_at: datetime | None
     engagement: dict[str, Any]
     copies: int = 0
+    signal: bool = False
+    about: str = ""
+    abstain: bool = False
 
 
 @dataclass(frozen=True)
@@ -294,6 +297,9 @@ def _post(post: Post, judgement: Judgement | None, copies: int) -> PostView:
         unavailable_at=post.unavailable_at,
         engagement=post.engagement,
         copies=copies,
+        signal=judgement.signal if judgement else False,
+        about=judgement.about if judgement else "",
+        abstain=judgement.abstain if judgement else False,
     )
 
 

@@ -71,6 +71,8 @@ class PostHit:
     risk: int
     districts: tuple[str, ...]
     incident_id: int | None
+    signal: bool = False
+    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -215,6 +217,8 @@ class _Scope:
                 Judgement.risk,
                 Judgement.districts,
                 IncidentPost.incident_id,
+                Judgement.signal,
+                Judgement.about,
             )
         )
         if before_id is not None:
@@ -259,7 +263,7 @@ class _Scope:
 
 
 def _hit(row: Any) -> PostHit:
-    id_, source, url, title, text, published, domain, tone, risk, districts, incident = row
+    id_, source, url, title, text, published, domain, tone, risk, districts, incident, signal, about = row
     # no judgement yet: the joined columns are empty
     return PostHit(
         id_,
@@ -273,6 +277,8 @@ def _hit(row: Any) -> PostHit:
         risk or 0,
         tuple(districts or ()),
         incident,
+        bool(signal),
+        about or "",
     )
 
 

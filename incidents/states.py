@@ -142,6 +142,15 @@ class Unmerge:
 
 
 @dataclass(frozen=True)
+class Split:
+    """拆分: these posts are another matter, by now incident `into` (incidents.corrections makes it)."""
+
+    into: int
+    posts: tuple[int, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Assign:
     """交办 to a department; from assigned or acknowledged it is a 转办 and raises the epoch."""
 
@@ -224,6 +233,7 @@ Command = (
     | FalseAlarm
     | Merge
     | Unmerge
+    | Split
     | Assign
     | SignFor
     | Return
@@ -236,7 +246,7 @@ Command = (
     | Note
 )
 
-#: Which commands a state allows. `Note` is allowed in all but watching; `SetLevel` and `Acknowledge` in every open state.
+#: Which commands a state allows. `Note` is allowed in all but watching; `SetLevel`, `Split` and `Acknowledge` in every open state.
 MOVES: dict[State, tuple[type, ...]] = {
     State.WATCHING: (Detect,),
     State.DETECTED: (Confirm, FalseAlarm, Merge),
@@ -267,7 +277,7 @@ STATE_ZH = {
 def allowed(state: State) -> tuple[type, ...]:
     """Commands that `state` accepts, in the order in which a person would look for them."""
     if state in OPEN_STATES:
-        return (*MOVES[state], Acknowledge, SetLevel, Note)
+        return (*MOVES[state], Acknowledge, SetLevel, Split, Note)
     # a watched cluster has no history yet: its first event is always `detected`
     return MOVES[state] if state == State.WATCHING else (*MOVES[state], Note)
 
@@ -344,6 +354,11 @@ def _merge(now: Situation, command: Merge, at: datetime) -> Fact:
 
 def _unmerge(now: Situation, command: Unmerge, at: datetime) -> Fact:
     return _fact(now, "unmerged", asdict(command))
+
+
+def _split(now: Situation, command: Split, at: datetime) -> Fact:
+    _require(command.posts, "请选择要拆出的帖子。", "choose the posts that are another matter")
+    return _fact(now, "split", {**asdict(command), "posts": sorted(command.posts)})
 
 
 def _assign(now: Situation, command: Assign, at: datetime) -> Fact:
@@ -428,6 +443,7 @@ _DECIDERS: dict[type, Callable[[Situation, Any, datetime], Fact]] = {
     FalseAlarm: _false_alarm,
     Merge: _merge,
     Unmerge: _unmerge,
+    Split: _split,
     Assign: _assign,
     SignFor: _sign,
     Return: _return,
