@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from analysis.cluster import Clusterer, ClusterItem, Match, Sketch
+from analysis.cluster import Clusterer, ClusterItem, Match, Sketch, read_item
+from analysis.cluster_proposals import merge_candidates, split_candidate
 from analysis.copies import CopyFinder
 from analysis.emerge import (
     BASELINE_DAYS,
@@ -32,12 +33,13 @@ from analysis.emerge import (
     live_categories,
 )
 from analysis.judge import Judge, JudgeInput, JudgeOutput
+from analysis.places import Place
 from analysis.words import cut
 from config.bundle import Bundle
-from incidents import judged, judgements, lifecycle, posts
+from incidents import judged, judgements, lifecycle, posts, proposals
 from incidents.beats import beat, get_beat
 from incidents.session import Database, Session
-from incidents.states import Detect, Refused
+from incidents.states import OPEN_STATES, Detect, Refused
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,9 @@ RECENT, BASELINE = timedelta(days=14), timedelta(days=84)
 STALE = timedelta(days=14)
 COPIES_KEPT = 5000
 TITLE_CHARS = 60
+#: an incident is looked at again for a merge or a split after so many more posts; a batch looks at so many at most,
+#: and for a split at the last posts only (they are compared pair by pair while the writer's lock is held)
+PROPOSE_EVERY, PROPOSE_AT_MOST, SPLIT_MEMBERS, SPLIT_FROM = 10, 10, 60, 4
 
 
 @dataclass
@@ -65,10 +70,12 @@ class AnalysisSummary:
 
 @dataclass
 class _State:
-    """What a process keeps between batches; `token` is the database's batch counter it belongs to."""
+    """What a process keeps between batches; `token` is the database's batch counter it belongs to,
+    `reshaped` how often people had changed which posts make an incident."""
 
     clusterer: Clusterer
     token: int
+    reshaped: int
 
 
 _states: WeakKeyDictionary[Database, _State] = WeakKeyDictionary()
@@ -129,8 +136,9 @@ def _state_of(db: Database, session: Session, now: datetime) -> _State:
     last = get_beat(session, BEAT)
     token = int(last.value.get("batch", 0)) if last is not None else 0
     state = _states.get(db)
-    if state is None or state.token != token:
-        state = _states[db] = _State(rebuild(session, now), token)
+    reshaped = judgements.reshapings(session)
+    if state is None or (state.token, state.reshaped) != (token, reshaped):
+        state = _states[db] = _State(rebuild(session, now), token, reshaped)
     state.clusterer.forget_before((now - LIVE).timestamp() / 86400.0)
     return state
 
@@ -144,11 +152,41 @@ def rebuild(session: Session, now: datetime) -> Clusterer:
     for incident in judgements.live_incidents(session, now - LIVE):
         if not incident.sketch:
             continue  # opened by hand: nothing to compare with
+        if incident.sketch.get(judgements.STALE_SKETCH):
+            _sketch_anew(session, clusterer, incident)
+            continue
         try:
             clusterer.restore(incident.id, Sketch.from_json(incident.sketch))
         except (KeyError, TypeError, ValueError) as error:
             log.error("incident %s: sketch cannot be read (%r); it takes no more posts", incident.id, error)
     return clusterer
+
+
+def _sketch_anew(session: Session, clusterer: Clusterer, incident: judgements.LiveIncident) -> None:
+    """People moved posts in or out: the incident is what its posts say now."""
+    for number, member in enumerate(judgements.members(session, incident.id)):
+        reading = read_item(_member_item(member))
+        if number == 0:
+            clusterer.open(reading, incident.id)
+        else:
+            clusterer.add(incident.id, reading)
+    sketch = clusterer.sketches.get(incident.id)
+    if sketch is not None:
+        judgements.update_sketch(
+            session, incident.id, sketch.to_json(), incident.title, incident.domain, incident.district
+        )
+
+
+def _member_item(member: judgements.Member) -> ClusterItem:
+    return ClusterItem(
+        id=str(member.id),
+        title=member.title,
+        text=member.text,
+        published_at=member.published_at,
+        places=tuple(Place(p["kind"], p["name"], p["norm"]) for p in member.places),
+        author=member.author_key,
+        districts=tuple(member.districts),
+    )
 
 
 class _Batch:
@@ -175,6 +213,7 @@ class _Batch:
         self.watch = Watch(session, self.policy, now)
         self._authors: dict[int, set[str]] = {}
         self._titles: dict[int, list[str]] = {}
+        self._grown: Counter[int] = Counter()  # posts that each incident got in this batch
 
     def take(self, items: Sequence[tuple[posts.PostRow, JudgeOutput]]) -> None:
         """Cluster, judge, detect; everything lands in the session."""
@@ -192,6 +231,7 @@ class _Batch:
             if match is not None and match.incident is not None:
                 self._join(row, output, match.incident, match)
         self._store_sketches()
+        self._propose()
 
     def _place(self, row: posts.PostRow, output: JudgeOutput) -> Match | None:
         """Find or open the incident of a post, in the index and as a row; None when the post tells of nothing."""
@@ -242,6 +282,7 @@ class _Batch:
         if row.author_key is not None:
             known.add(row.author_key)
         if fresh:
+            self._grown[root] += 1
             self._detect(root, output)
 
     def _detect(self, incident: int, output: JudgeOutput) -> None:
@@ -271,6 +312,56 @@ class _Batch:
             log.info("incident %s: not raised: %s", incident, refusal.en)
             return
         self.summary.detected.append(incident)
+
+    def _propose(self) -> None:
+        """Ask people about incidents that may be one or two matters. Nothing is merged or split without them."""
+        standings = judged.standings(self.session, sorted(self._grown))
+        looked = 0
+        for incident, standing in standings.items():
+            before = standing.posts - self._grown[incident]
+            due = (
+                incident in self.summary.detected
+                or before // PROPOSE_EVERY != standing.posts // PROPOSE_EVERY
+            )
+            if standing.state not in OPEN_STATES or not due:
+                continue
+            looked += 1
+            if looked > PROPOSE_AT_MOST:
+                return
+            self._propose_merges(incident)
+            self._propose_split(incident)
+
+    def _propose_merges(self, incident: int) -> None:
+        if incident not in self.clusterer.sketches:
+            return  # opened by hand
+        for candidate in merge_candidates(self.clusterer, incident, 5):
+            other = judged.root_of(self.session, candidate.other)
+            standing = judged.standings(self.session, [other]).get(other)
+            if other == incident or standing is None or standing.state not in OPEN_STATES:
+                continue
+            proposals.propose(
+                self.session,
+                proposals.NewProposal(
+                    "merge", incident, candidate.probability, other, reasons=dict(candidate.reasons)
+                ),
+                self.now,
+            )
+
+    def _propose_split(self, incident: int) -> None:
+        members = judgements.members(self.session, incident, SPLIT_MEMBERS)
+        if len(members) < SPLIT_FROM:
+            return
+        found = split_candidate([_member_item(member) for member in members], self.clusterer.model)
+        if found is None:
+            return
+        leaving, probability, reasons = found
+        proposals.propose(
+            self.session,
+            proposals.NewProposal(
+                "split", incident, probability, posts=tuple(int(id_) for id_ in leaving), reasons=reasons
+            ),
+            self.now,
+        )
 
     def _store_sketches(self) -> None:
         standings = judged.standings(self.session, sorted(self._titles))
