@@ -186,12 +186,12 @@ def _corrected(kind: str, label: LabelView) -> Sentence:
         return Sentence(
             f"{zh}经 {label.actor} 于 {when} 确认无误。", f"{en} was confirmed by {label.actor}, {when}."
         )
-    now, was = (said_value(kind, value, "zh") for value in (label.value, label.was))
-    now_en, was_en = (said_value(kind, value, "en") for value in (label.value, label.was))
+    now, was = (said_value(kind, value, "zh") for value in (label.value, label.machine))
+    now_en, was_en = (said_value(kind, value, "en") for value in (label.value, label.machine))
     reason = f"（{label.reason}）" if label.reason else ""
     return Sentence(
-        f"{zh}由 {label.actor} 于 {when} 改为“{now}”，原为“{was}”{reason}。",
-        f"{en} was set to “{now_en}” by {label.actor}, {when}; it was “{was_en}”{reason}.",
+        f"{zh}由 {label.actor} 于 {when} 改为“{now}”，系统判为“{was}”{reason}。",
+        f"{en} was set to “{now_en}” by {label.actor}, {when}; the model had said “{was_en}”{reason}.",
     )
 
 

@@ -41,7 +41,7 @@ async def posted(request: Request) -> Posted:
         raise Forbidden(STALE)
     if state.get("too_long"):
         raise HTTPException(413)
-    async with request.form(max_files=0, max_fields=60) as form:
+    async with request.form(max_files=0, max_fields=250) as form:
         return Posted({key: value for key, value in form.items() if isinstance(value, str)})
 
 

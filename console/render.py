@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 from console import rights
 from console.context import LANG_COOKIE, LANGUAGES, Visit
 from console.say import Say, safe_url
+from incidents.labels import VALUES
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -109,10 +110,18 @@ def page(here: Visit, template: str, *, status: int = 200, **values: Any) -> HTM
         "safe_url": safe_url,
         "bars": bars,
         "may_act": rights.may_act,
+        "may_teach": lambda: rights.may_teach(here),
+        "may_answer": lambda: rights.may_answer(here),
         "to_json": lambda value: json.dumps(value, ensure_ascii=False, default=str),
     }
     html = console.pages.get_template(template).render(
-        here=here, say=Say(here), now=here.now, settings=console.bundle.settings, **helpers, **values
+        here=here,
+        say=Say(here),
+        now=here.now,
+        settings=console.bundle.settings,
+        label_values=VALUES,
+        **helpers,
+        **values,
     )
     answer = HTMLResponse(html, status_code=status)
     wish = here.request.query_params.get("lang")

@@ -13,6 +13,7 @@ ACTS: dict[str, frozenset[str]] = {
     "false_alarm": DESK,
     "merge": DESK,
     "unmerge": DESK,
+    "split": DESK,
     "assign": DESK,
     "sign": DESK,
     "return": DESK,
@@ -24,6 +25,8 @@ ACTS: dict[str, frozenset[str]] = {
     "level": DESK,
     "note": DESK | {"analyst"},
 }
+#: who may correct judgements and say that a post does not belong to an incident, and who answers proposals
+TEACHERS = DESK | {"analyst"}
 #: what a clerk of the department in charge may do
 DEPARTMENT_ACTS = frozenset({"sign", "return", "respond", "note"})
 
@@ -38,6 +41,16 @@ def may_act(here: Visit, act: str, incident: IncidentView) -> bool:
     if here.account.role == "department":
         return act in DEPARTMENT_ACTS and may_see(here, incident)
     return here.account.role in ACTS[act]
+
+
+def may_teach(here: Visit) -> bool:
+    """Whether the person may correct what the machine judged."""
+    return here.account.role in TEACHERS
+
+
+def may_answer(here: Visit) -> bool:
+    """Whether the person may accept or refuse a proposal to merge or split."""
+    return here.account.role in DESK
 
 
 def need_posts(here: Visit) -> None:

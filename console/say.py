@@ -14,6 +14,7 @@ from config.roster import OnDuty
 from console import words
 from console.context import Visit
 from incidents import accounts
+from incidents.labels import LabelView
 from incidents.queries import EventView, IncidentView, get_incident
 
 
@@ -181,6 +182,8 @@ class Say:
             "false_alarm",
             "evaluated",
             "merged",
+            "split",
+            "post_removed",
         ):
             lines.append(Line(self._headline(event)))
         if event.kind == "responded":
@@ -221,13 +224,58 @@ class Say:
             return (
                 f"{self.word('level', given.get('from', ''))} → {self.word('level', given.get('level', ''))}"
             )
-        if event.kind == "merged":
+        if event.kind == "post_removed":
+            return self.here.t("{n} 帖", n=len(given.get("posts", [])))
+        if event.kind in ("merged", "split"):
             with self.here.console.db.reading() as session:
-                parent = get_incident(session, int(given["parent_id"]))
-            return f"{parent.number} {parent.title}" if parent else ""
+                other = get_incident(session, int(given["parent_id" if event.kind == "merged" else "into"]))
+            moved = self.here.t("{n} 帖", n=len(given["posts"])) + " → " if event.kind == "split" else ""
+            return f"{moved}{other.number} {other.title}" if other else moved
         due = given.get("due_at")
         until = self.here.t("，至 {time}", time=self.full(datetime.fromisoformat(due))[:16]) if due else ""
         return self.rule(str(given.get("rule") or "")) + until
+
+    def said(self, kind: str, value: str) -> str:
+        """What a label's value is called."""
+        if kind == "domain":
+            return self.domain(value)
+        return self.word(kind, value)
+
+    def stands(self, kind: str, post: Any) -> str:
+        """What the judgement of a post says now, as labels write it."""
+        value = post[kind] if isinstance(post, dict) else getattr(post, kind)
+        if kind == "signal":
+            return "yes" if value else "no"
+        return str(value)
+
+    def taught(self, label: LabelView) -> str:
+        """One correction: who, when, what, and what the machine had said."""
+        who, when = self.person(label.actor), self.time(label.created_at)
+        if not label.changed:
+            return self.here.t(
+                "{who} {when} 确认：{value}", who=who, when=when, value=self.said(label.kind, label.value)
+            )
+        return self.here.t(
+            "{who} {when} 改为“{value}”，系统判为“{was}”",
+            who=who,
+            when=when,
+            value=self.said(label.kind, label.value),
+            was=self.said(label.kind, label.machine),
+        )
+
+    def likeness(self, reasons: dict[str, Any]) -> list[str]:
+        """Why two incidents, or the two parts of one, are proposed as they are."""
+        found = []
+        if reasons.get("words"):
+            found.append(self.here.t("共同用词：{list}", list="、".join(map(str, reasons["words"]))))
+        if reasons.get("places"):
+            found.append(self.here.t("地点或单位：{list}", list="、".join(map(str, reasons["places"]))))
+        if reasons.get("areas"):
+            found.append(self.here.t("区县：{list}", list="、".join(map(str, reasons["areas"]))))
+        if isinstance(reasons.get("days"), int | float):
+            days = float(reasons["days"])
+            found.append(self.here.t("相隔 {n} 天", n=self.number(days)) if days else self.here.t("时间重叠"))
+        return found
 
     def rule(self, rule_id: str) -> str:
         """Number and duty of a rule; the bare number when the present rule file no longer has it."""

@@ -37,6 +37,11 @@ FALSE_ALARMS = {
     "no_issue": "不构成问题",
     "other": "其他（请在备注写明）",
 }
+ABOUTS = {"department": "部门", "school": "学校", "company": "企业", "other": "其他对象", "": "未写明"}
+SIGNALS = {"yes": "反映真实问题", "no": "不反映真实问题"}
+#: what of a judgement a person can correct
+LABELS = {"tone": "情绪", "domain": "领域", "signal": "真实问题", "risk": "风险", "about": "投诉对象"}
+PROPOSALS = {"merge": "可能是同一件事", "split": "可能是两件事"}
 ROLES = {
     "duty": "值班员",
     "analyst": "分析员",
@@ -53,6 +58,11 @@ EVENTS = {
     "false_alarm": "判为误报",
     "merged": "并入其他事件",
     "unmerged": "取消并入",
+    "split": "拆分出新事件",
+    "post_removed": "移出不属于本事件的帖子",
+    "corrected": "更正研判",
+    "proposal_accepted": "采纳系统建议",
+    "proposal_refused": "不采纳系统建议",
     "assigned": "交办部门",
     "signed": "部门签收",
     "returned": "部门退回",
@@ -163,6 +173,7 @@ WHY = {
     "where": "地点判断",
     "domain": "领域",
     "watched": "重点领域",
+    "split_from": "拆分自",
 }
 #: the jobs of the scheduler and other parts that give a sign of life
 PARTS = {
@@ -196,6 +207,11 @@ DONE = {
     "level": "等级已调整。",
     "merge": "已并入。",
     "unmerge": "已取消并入。",
+    "split": "已拆分为新事件。",
+    "correct": "更正已保存，系统会从中学习。",
+    "outside": "已移出事件。",
+    "accept": "已采纳建议。",
+    "refuse": "已记为不采纳，以后不再提出。",
     "note": "备注已保存。",
     "password": "密码已修改。",
 }
@@ -207,6 +223,10 @@ TABLES: dict[str, dict[str, str]] = {
     "tone": TONES,
     "risk": {str(key): word for key, word in RISKS.items()},
     "false_alarm": FALSE_ALARMS,
+    "about": ABOUTS,
+    "signal": SIGNALS,
+    "label": LABELS,
+    "proposal": PROPOSALS,
     "role": ROLES,
     "event": EVENTS,
     "channel": CHANNELS,

@@ -43,6 +43,7 @@ def correct(
     """Set what a person says of a post (`said`: kind -> value, see labels.VALUES); returns the kinds labelled.
 
     Only what differs from the judgement is written; with `confirm` the rest of it counts as read and right too.
+    What says nothing new is no error when it was said (an empty list), but saying nothing at all is refused.
     Of two people who correct at once the later one stands, and both are labelled.
     """
     for kind, value in said.items():
@@ -63,6 +64,8 @@ def correct(
     after = before | dict(said)
     changes = {kind: (before[kind], after[kind]) for kind in labels.VALUES if before[kind] != after[kind]}
     kinds = list(labels.VALUES) if confirm else list(changes)
+    if not kinds and said:
+        return []  # pressed twice, or somebody said the same a moment ago
     if not kinds:
         raise Refused("没有改动任何一项。", "nothing was changed")
     for kind in kinds:

@@ -52,6 +52,8 @@ class LabelView:
     actor: str
     reason: str
     created_at: datetime
+    #: what the model had said before the first person spoke
+    machine: str = ""
 
     @property
     def changed(self) -> bool:
@@ -126,16 +128,24 @@ def latest(session: Session, post_ids: Iterable[int]) -> dict[int, dict[str, Lab
             .where(Label.post_id.in_(ids[at : at + _CHUNK]))
             .group_by(Label.post_id, Label.kind)
         )
+        first = (
+            select(func.min(Label.id))
+            .where(Label.post_id.in_(ids[at : at + _CHUNK]))
+            .group_by(Label.post_id, Label.kind)
+        )
+        said = select(Label.post_id, Label.kind, Label.was).where(Label.id.in_(first))
+        machine = {(row[0], row[1]): row[2] for row in session.execute(said)}
         for row in session.scalars(select(Label).where(Label.id.in_(newest)).order_by(Label.id)):
             if row.post_id is not None:
-                found.setdefault(row.post_id, {})[row.kind] = _view(row)
+                found.setdefault(row.post_id, {})[row.kind] = _view(row, machine[(row.post_id, row.kind)])
     return found
 
 
 def of_post(session: Session, post_id: int) -> list[LabelView]:
     """Every label of one post, oldest first."""
+    machine: dict[str, str] = {}
     rows = session.scalars(select(Label).where(Label.post_id == post_id).order_by(Label.id))
-    return [_view(row) for row in rows]
+    return [_view(row, machine.setdefault(row.kind, row.was)) for row in rows]
 
 
 def of_incident(session: Session, incident_id: int) -> list[LabelView]:
@@ -150,7 +160,7 @@ def count_labels(session: Session) -> dict[str, int]:
     return {row[0]: row[1] for row in session.execute(query)}
 
 
-def _view(row: Label) -> LabelView:
+def _view(row: Label, machine: str = "") -> LabelView:
     return LabelView(
         id=row.id,
         post_id=row.post_id,
@@ -162,6 +172,7 @@ def _view(row: Label) -> LabelView:
         actor=row.actor,
         reason=row.reason,
         created_at=row.created_at,
+        machine=machine,
     )
 
 

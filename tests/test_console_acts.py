@@ -170,7 +170,7 @@ def test_only_acts_that_the_state_allows_are_offered(town: World) -> None:
     incident = town.incident("测试事件", TEXTS)
     html = client(town).get(f"/incidents/{incident.number}").text
     offered = set(re.findall(rf'action="/incidents/{incident.number}/(\w+)"', html))
-    assert offered == {"ack", "confirm", "false_alarm", "level", "note"}, "nothing to merge into yet"
+    assert offered == {"ack", "confirm", "false_alarm", "level", "note", "split"}, "nothing to merge into yet"
 
 
 def test_the_suggested_department_comes_with_its_reason(town: World) -> None:

@@ -154,12 +154,14 @@ def test_reading_and_agreeing_is_a_label_too(any_db: Database, make: Make) -> No
         assert corrections.correct(session, ids[0], {}, now=NOW, confirm=True, **WHO) == list(labels.VALUES)
     with any_db.reading() as session:
         assert not any(label.changed for label in labels.of_post(session, ids[0]))
+    with any_db.transaction() as session:
+        assert corrections.correct(session, ids[0], {"tone": "neg"}, now=NOW, **WHO) == [], "said already"
 
 
 @pytest.mark.parametrize(
     ("said", "sentence"),
     [
-        ({"tone": "neg"}, "nothing was changed"),
+        ({}, "nothing was changed"),
         ({"tone": "angry"}, "tone cannot be 'angry'"),
         ({"mood": "x"}, "mood"),
     ],

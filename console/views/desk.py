@@ -12,6 +12,8 @@ from fastapi.responses import Response
 from config.departments import Suggestion
 from console.context import Visit, member
 from console.render import page
+from console.rights import may_answer
+from console.views.proposals import cards
 from incidents import beats, desk, outbox, sources
 from incidents.queries import IncidentView
 from incidents.session import Session
@@ -46,6 +48,7 @@ def _model(here: Visit) -> dict[str, Any]:
                 for state in sources.list_states(session)
                 if state.source_id in reading and state.state not in sources.HEALTHY
             ],
+            "questions": cards(session) if may_answer(here) else [],
             "silent": [
                 beat for beat in beats.all_beats(session) if beat.name in PULSES and now - beat.ok_at > SILENT
             ],

@@ -16,8 +16,9 @@ from console.forms import Posted
 from console.render import page
 from console.rights import may_see
 from console.views.desk import suggest
+from console.views.proposals import cards
 from console.words import STEPS
-from incidents import clocks, desk, lifecycle, outbox, queries
+from incidents import clocks, desk, labels, lifecycle, outbox, queries
 from incidents.states import FALSE_ALARM_REASONS, LEVELS, OPEN_STATES, State, allowed
 
 router = APIRouter(include_in_schema=False)
@@ -38,6 +39,7 @@ ACT_OF = {
     "FalseAlarm": "false_alarm",
     "Merge": "merge",
     "Unmerge": "unmerge",
+    "Split": "split",
     "Assign": "assign",
     "SignFor": "sign",
     "Return": "return",
@@ -130,6 +132,8 @@ def _model(here: Visit, incident: queries.IncidentView) -> dict[str, Any]:
         model: dict[str, Any] = {
             "posts": posts[:POSTS_SHOWN],
             "more_posts": len(posts) > POSTS_SHOWN,
+            "said": labels.latest(session, [post.id for post in posts[:POSTS_SHOWN]]),
+            "questions": cards(session, incident.id),
             "sources": queries.sources_of(session, incident.id),
             "growth": growth(queries.growth_of(session, incident.id), here.console.zone),
             "events": queries.events_of(session, incident.id),

@@ -16,7 +16,7 @@ from console.context import Visit, clean, member
 from console.render import page
 from console.rights import need_posts
 from console.words import STATES
-from incidents import lifecycle, queries
+from incidents import labels, lifecycle, queries
 from incidents.querylang import And, Near, Node, Not, Or, Query, QueryError, Term, parse
 from incidents.search import IncidentHits, PostFilter, PostHit, PostHits, search_incidents, search_posts
 from incidents.session import Session
@@ -153,6 +153,8 @@ def search_page(here: Annotated[Visit, Depends(member)]) -> Response:
         "hits": None,
         "chart": None,
         "numbers": {},
+        "said": {},
+        "done": here.done,
         "needles": needles(query.node) if query else [],
         "districts": here.console.bundle.places.names,
         "domains": IDS,
@@ -172,6 +174,7 @@ def search_page(here: Annotated[Visit, Depends(member)]) -> Response:
                 session, query, filters=wanted.filters, limit=PAGE, before_id=wanted.before, zone=zone
             )
             values["numbers"] = numbers_of(session, hits.rows)
+            values["said"] = labels.latest(session, [row.id for row in hits.rows])
         values |= {"hits": hits, "chart": _chart(hits)}
         if hits.rows:
             _record_search(here, wanted, hits.total)
