@@ -672,6 +672,32 @@ def audit_export(
 
 
 @app.command()
+def why(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="POST|INCIDENT",
+            help="Post id, the post's address at its source, incident number (QS-2026-000001), or cluster:ID.",
+        ),
+    ],
+    lang: Annotated[str | None, typer.Option(help="zh or en; default: the city's language.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Why a post was judged so and put where it is; why an incident was raised, or was not."""
+    from commands.why import answers  # loads the models
+
+    if lang not in (None, "zh", "en"):
+        fail(f"--lang {lang}: zh or en")
+    with opened() as home:
+        found = answers(home, what, now())
+        language = lang or home.settings.city.language
+    if as_json:
+        print_json([answer.as_dict() for answer in found])
+        return
+    echo("\n\n".join(answer.text(language) for answer in found))
+
+
+@app.command()
 def deadline(
     rule: Annotated[str, typer.Argument(help="Id of a rule: R02, H01 ...")],
     start: Annotated[str, typer.Option("--from", help="ISO 8601 time; without a zone: the city's.")],

@@ -85,8 +85,11 @@ def said_value(kind: str, value: str, lang: str) -> str:
     return value
 
 
-def judged_so(post: Dossier, limits: Thresholds) -> list[Sentence]:
-    """The judgement of one post: labels, probabilities, thresholds, words, danger words and what silenced them."""
+def judged_so(post: Dossier, limits: Thresholds, *, corrections: bool = True) -> list[Sentence]:
+    """The judgement of one post: labels, probabilities, thresholds, words, danger words and what silenced them.
+
+    Without `corrections` what people changed is left out (where a page lists it anyway).
+    """
     row = post.judgement
     if row is None:
         return [Sentence("该帖子还在等待研判。", "This post still waits to be judged.")]
@@ -96,7 +99,8 @@ def judged_so(post: Dossier, limits: Thresholds) -> list[Sentence]:
         found.append(Sentence(f"投诉对象：{zh}。", f"The complaint is about {en}."))
     found += _hazards(row)
     found += _unsure(row, limits)
-    found += [_corrected(kind, label) for kind, label in post.said.items() if kind in VALUES]
+    if corrections:
+        found += [_corrected(kind, label) for kind, label in post.said.items() if kind in VALUES]
     found.append(
         Sentence(
             f"模型 {row.model_version}；SnowNLP 自身情绪值 {row.snownlp_score:.2f}（0 负面，1 正面）。",
@@ -106,12 +110,21 @@ def judged_so(post: Dossier, limits: Thresholds) -> list[Sentence]:
     return found
 
 
+#: what the words of each judgement speak for (analysis/judge.py), whatever was chosen in the end
+_TOWARDS = {
+    "tone": ("偏向负面的词", "words towards negative"),
+    "signal": ("偏向真实问题的词", "words towards a real problem"),
+    "domain": ("指向该领域的词", "words of the domain"),
+}
+
+
 def _words(row: JudgementView, task: str) -> tuple[str, str]:
     words = row.reasons.get(task)
     if not isinstance(words, list) or not words:
         return "", ""
     shown = [str(word) for word in words]
-    return f"；主要依据：{'、'.join(shown)}", f"; moved by {', '.join(shown)}"
+    zh, en = _TOWARDS[task]
+    return f"；{zh}：{'、'.join(shown)}", f"; {en}: {', '.join(shown)}"
 
 
 def _tone(row: JudgementView) -> Sentence:

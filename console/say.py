@@ -263,11 +263,16 @@ class Say:
             was=self.said(label.kind, label.machine),
         )
 
-    def likeness(self, reasons: dict[str, Any]) -> list[str]:
+    def likeness(self, reasons: dict[str, Any], common: bool = True) -> list[str]:
         """Why two incidents, or the two parts of one, are proposed as they are."""
         found = []
         if reasons.get("words"):
-            found.append(self.here.t("共同用词：{list}", list="、".join(map(str, reasons["words"]))))
+            words = "、".join(map(str, reasons["words"]))
+            found.append(
+                self.here.t("共同用词：{list}", list=words)
+                if common
+                else self.here.t("主要用词：{list}", list=words)
+            )
         if reasons.get("places"):
             found.append(self.here.t("地点或单位：{list}", list="、".join(map(str, reasons["places"]))))
         if reasons.get("areas"):

@@ -59,7 +59,7 @@ class Dossier:
 
 def find_posts(session: Session, key: str, limit: int = 10) -> list[int]:
     """Ids of the posts that `key` names: a post id, or the address it was published at (any usual spelling)."""
-    if key.isdigit():
+    if key.isascii() and key.isdigit():
         number = int(key)
         query = (
             select(Post.id).where(Post.id == number) if number < 2**62 else select(Post.id).where(Post.id < 0)

@@ -295,7 +295,7 @@ def test_a_cluster_says_why_it_was_not_raised(town: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/posts/999", "/posts/abc", "/clusters/999", "/clusters/0x1", f"/posts/{'9' * 40}"]
+    "path", ["/posts/999", "/posts/abc", "/posts/²", "/clusters/999", "/clusters/0x1", f"/posts/{'9' * 40}"]
 )
 def test_what_is_not_there_is_a_plain_answer(town: World, path: str) -> None:
     assert client(town).get(path).status_code == 404

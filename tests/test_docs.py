@@ -18,7 +18,7 @@ from incidents.accounts import ROLES
 from incidents.states import FALSE_ALARM_REASONS, LEVELS, State
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("alerts", "analysis", "config", "console", "demo", "incidents", "reports", "spiders")
+ROOMS = ("alerts", "analysis", "commands", "config", "console", "demo", "incidents", "reports", "spiders")
 
 
 def document(name: str) -> str:

@@ -19,6 +19,7 @@ FLOORS = {
     "scheduler": 4,
     "replay": 5,
     "demo": 5,
+    "commands": 5,
     "cli": 6,
 }
 #: library -> rooms (or single files) that may import it

@@ -11,7 +11,7 @@ from incidents.models import Base
 from incidents.states import Command
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("alerts", "analysis", "config", "console", "incidents", "reports", "spiders")
+ROOMS = ("alerts", "analysis", "commands", "config", "console", "incidents", "reports", "spiders")
 
 
 def names_defined() -> set[str]:

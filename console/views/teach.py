@@ -38,7 +38,7 @@ def _sentence(here: Visit, refusal: Refused) -> str:
 
 
 def _number(text: str) -> int:
-    if not text.isdigit() or len(text) > 18:
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
         raise HTTPException(404)
     return int(text)
 
@@ -89,7 +89,7 @@ def _show_post(here: Visit, post: Dossier, *, status: int = 200, error: str = ""
         fix=_fix(post),
         holder=holder,
         all_said=said,
-        why=[sentence.of(here.lang) for sentence in judged_so(post, limits)],
+        why=[sentence.of(here.lang) for sentence in judged_so(post, limits, corrections=False)],
         where=[sentence.of(here.lang) for sentence in placed_so(post, watched, limits)],
     )
 
