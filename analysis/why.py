@@ -285,7 +285,7 @@ def likeness(post: Dossier) -> list[tuple[str, float]]:
 
 def _place(data: Mapping[str, Any]) -> Place | None:
     try:
-        return Place(kind=str(data["kind"]), name=str(data["name"]), norm=str(data["norm"]))
+        return Place(kind=data["kind"], name=str(data["name"]), norm=str(data["norm"]))
     except KeyError:
         return None
 

@@ -155,6 +155,7 @@ def take_out(
     )
     for touched in sorted({held[post] for post in leaving}):
         recount(session, touched)
+    proposals.forget_posts(session, leaving, now)
     payload = {"posts": leaving, "note": reason}
     if incident.version:
         lifecycle.record(session, incident_id, "post_removed", payload, actor=actor, channel=channel, now=now)
@@ -214,6 +215,7 @@ def split(
     )
     for touched in sorted({into, *(held[post] for post in leaving)}):
         recount(session, touched)
+    proposals.forget_posts(session, leaving, now)
     for post in leaving:
         labels.add_label(
             session,

@@ -128,6 +128,9 @@ def latest(session: Session, post_ids: Iterable[int]) -> dict[int, dict[str, Lab
             .where(Label.post_id.in_(ids[at : at + _CHUNK]))
             .group_by(Label.post_id, Label.kind)
         )
+        rows = session.scalars(select(Label).where(Label.id.in_(newest)).order_by(Label.id)).all()
+        if not rows:
+            continue  # the usual case: a batch of new posts
         first = (
             select(func.min(Label.id))
             .where(Label.post_id.in_(ids[at : at + _CHUNK]))
@@ -135,7 +138,7 @@ def latest(session: Session, post_ids: Iterable[int]) -> dict[int, dict[str, Lab
         )
         said = select(Label.post_id, Label.kind, Label.was).where(Label.id.in_(first))
         machine = {(row[0], row[1]): row[2] for row in session.execute(said)}
-        for row in session.scalars(select(Label).where(Label.id.in_(newest)).order_by(Label.id)):
+        for row in rows:
             if row.post_id is not None:
                 found.setdefault(row.post_id, {})[row.kind] = _view(row, machine[(row.post_id, row.kind)])
     return found

@@ -176,7 +176,7 @@ def close_stale(session: Session, now: datetime, incidents: Iterable[int] | None
 
 
 def forget_posts(session: Session, post_ids: Iterable[int], now: datetime) -> None:
-    """Take purged posts out of open proposals; one that has no post left is closed as stale."""
+    """Take posts that were purged or moved out of open proposals; one that has no post left is closed as stale."""
     gone = set(post_ids)
     for row in session.scalars(select(Proposal).where(Proposal.kind == "split", Proposal.state == "open")):
         if gone & set(row.posts):

@@ -96,7 +96,12 @@ class Desk:
 
         return {
             "detected": len(detected),
-            "manual": sum(detection(story).payload.get("track") == "manual" for story in detected),
+            # what people split off an incident had been noticed with it: not missed by us
+            "manual": sum(
+                detection(story).payload.get("track") == "manual"
+                and "split_from" not in detection(story).payload.get("why", {})
+                for story in detected
+            ),
             "confirmed": sum(self.happened(story, "confirmed") for story in self.stories),
             **{
                 name: tuple(sorted(parts[name], key=order))

@@ -210,6 +210,8 @@ def test_ticked_posts_become_an_incident_of_their_own_once(town: World) -> None:
     assert "电梯停用半月" in made
     assert f"由{incident.number}拆分而来" in made
     assert "拆分出新事件" in browser.get(page).text
+    town.run()
+    assert "时限起算" in browser.get(f"/incidents/{re.findall('QS-[0-9-]+', made)[0]}").text, "its clocks run"
     everything = {f"post-{first}": "1", f"post-{ids(town, incident)[1]}": "1"}
     refused = submit(browser, browser.get(page).text, f"{page}/split", **everything)
     assert refused.status_code == 409

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ from incidents.topics import Topic, save_topics, topics_of, weeks
 from tests.conftest import PostFactory
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
-WHO = {"actor": "lin", "channel": "console"}
+WHO: dict[str, Any] = {"actor": "lin", "channel": "console"}
 
 
 def judged(post_id: int, *, tone: str = "neg", copy: int | None = None, model: str = "m1") -> NewJudgement:
@@ -316,6 +317,17 @@ def test_acts_of_the_life_cycle_teach_wherever_they_come_from(any_db: Database, 
         assert PairLabel(first[0], second[0], same=False) in labels.pair_labels(session), (
             "the last word counts"
         )
+
+
+def test_a_post_that_moved_leaves_the_open_question(any_db: Database, make: Make) -> None:
+    one, ids = make(4)
+    with any_db.transaction() as session:
+        proposals.propose(session, NewProposal("split", one, 0.9, posts=(ids[2], ids[3])), NOW)
+        corrections.take_out(session, one, ids[2], now=NOW, **WHO)
+        (asked,) = proposals.open_proposals(session)
+        assert asked.posts == (ids[3],)
+        made = corrections.accept(session, asked.id, now=NOW, **WHO)
+        assert [row.id for row in queries.posts_of(session, made)] == [ids[3]]
 
 
 def test_a_refused_command_teaches_nothing(any_db: Database, make: Make) -> None:
