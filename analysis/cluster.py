@@ -369,13 +369,18 @@ class Clusterer:
         """Drop the incidents whose last post is older than `day` (days since the epoch); returns them."""
         old = [incident for incident, sketch in self.sketches.items() if sketch.last_at < day]
         for incident in old:
-            for key in self.sketches.pop(incident).keys:
-                posting = self._postings.get(key)
-                if posting is not None and incident in posting:
-                    posting.remove(incident)
-                    if not posting:
-                        del self._postings[key]
+            self.forget(incident)
         return old
+
+    def forget(self, incident: int) -> None:
+        """Drop one incident from the index; nothing happens when it is not there."""
+        sketch = self.sketches.pop(incident, None)
+        for key in sketch.keys if sketch is not None else ():
+            posting = self._postings.get(key)
+            if posting is not None and incident in posting:
+                posting.remove(incident)
+                if not posting:
+                    del self._postings[key]
 
     def add(self, incident: int, reading: Read) -> Sketch:
         """Let a post shape its incident."""

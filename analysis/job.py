@@ -137,8 +137,14 @@ def _state_of(db: Database, session: Session, now: datetime) -> _State:
     token = int(last.value.get("batch", 0)) if last is not None else 0
     state = _states.get(db)
     reshaped = judgements.reshapings(session)
-    if state is None or (state.token, state.reshaped) != (token, reshaped):
-        state = _states[db] = _State(rebuild(session, now), token, reshaped)
+    known = None if state is None or state.token != token else reshaped.since(state.reshaped)
+    if state is None or known is None:
+        state = _states[db] = _State(rebuild(session, now), token, reshaped.count)
+    else:
+        for incident in judgements.live_incidents(session, now - LIVE, known) if known else ():
+            state.clusterer.forget(incident.id)
+            _sketch_anew(session, state.clusterer, incident)
+        state.reshaped = reshaped.count
     state.clusterer.forget_before((now - LIVE).timestamp() / 86400.0)
     return state
 

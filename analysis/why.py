@@ -292,6 +292,8 @@ def _place(data: Mapping[str, Any]) -> Place | None:
 
 def graded_so(why: Mapping[str, Any]) -> list[Sentence]:
     """The parts of the 0-100 score that a detection recorded."""
+    if why.get("grade_zh") and why.get("grade_en"):
+        return [Sentence(f"等级：{why['grade_zh']}", f"Grade: {why['grade_en']}")]
     parts = why.get("grade")
     if not isinstance(parts, dict) or "score" not in parts:
         return []

@@ -225,8 +225,8 @@ def _later(when: datetime) -> Any:
     )
 
 
-def live_incidents(session: Session, since: datetime) -> list[LiveIncident]:
-    """Every cluster and incident, in whatever state, with a post since then; by id."""
+def live_incidents(session: Session, since: datetime, ids: Sequence[int] | None = None) -> list[LiveIncident]:
+    """Every cluster and incident (of `ids`, when given), in whatever state, with a post since then; by id."""
     query = select(
         Incident.id,
         Incident.title,
@@ -241,6 +241,8 @@ def live_incidents(session: Session, since: datetime) -> list[LiveIncident]:
         Incident.first_posted_at,
     )
     query = query.where(Incident.last_post_at >= since).order_by(Incident.id)
+    if ids is not None:
+        query = query.where(Incident.id.in_(list(ids)))
     return [LiveIncident(*row) for row in session.execute(query)]
 
 
@@ -259,27 +261,48 @@ def update_sketch(
 
 #: key of a sketch that no longer fits the incident's posts
 STALE_SKETCH = "stale"
-_RESHAPED = "reshaped"
+_RESHAPED, _RESHAPED_KEPT = "reshaped", 200
 
 
 def reshaped(session: Session, incident: Incident) -> None:
     """People changed which posts make this incident: its sketch is to be computed again from them.
 
-    Also counts up what `reshapings` returns, so that a process that keeps sketches in memory notices.
+    Also noted for `reshapings`, so that a process that keeps sketches in memory takes up these alone.
     """
     incident.sketch = {**incident.sketch, STALE_SKETCH: True}
-    counter = session.get(Meta, _RESHAPED, with_for_update=True)
-    if counter is None:
-        session.add(Meta(key=_RESHAPED, value="1"))
+    held = session.get(Meta, _RESHAPED, with_for_update=True, populate_existing=True)
+    was = _reshapings(held.value if held is not None else "")
+    now = f"{was.count + 1}:{','.join(map(str, [*was.last, incident.id][-_RESHAPED_KEPT:]))}"
+    if held is None:
+        session.add(Meta(key=_RESHAPED, value=now))
     else:
-        counter.value = str(int(counter.value) + 1)
+        held.value = now
     session.flush()
 
 
-def reshapings(session: Session) -> int:
-    """How often people changed the membership of incidents."""
-    value = session.scalar(select(Meta.value).where(Meta.key == _RESHAPED))
-    return int(value) if value else 0
+@dataclass(frozen=True)
+class Reshapings:
+    """How often people changed which posts make an incident, and which incidents it was last, oldest first."""
+
+    count: int
+    last: tuple[int, ...]
+
+    def since(self, count: int) -> list[int] | None:
+        """The incidents changed after the first `count` changes; None when that is too long ago to know."""
+        missed = self.count - count
+        if not 0 <= missed <= len(self.last):
+            return None
+        return sorted(set(self.last[len(self.last) - missed :]))
+
+
+def reshapings(session: Session) -> Reshapings:
+    """What a process that keeps sketches in memory compares with what it knew."""
+    return _reshapings(session.scalar(select(Meta.value).where(Meta.key == _RESHAPED)) or "")
+
+
+def _reshapings(value: str) -> Reshapings:
+    count, _, ids = value.partition(":")
+    return Reshapings(int(count or 0), tuple(int(id_) for id_ in ids.split(",") if id_))
 
 
 @dataclass(frozen=True)

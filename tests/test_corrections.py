@@ -218,7 +218,7 @@ def test_a_post_that_does_not_belong_leaves_with_its_copies_and_the_counts_follo
 ) -> None:
     incident, ids = make(3, copies=2)
     with any_db.reading() as session:
-        before = judgements.reshapings(session)
+        before = judgements.reshapings(session).count
     with any_db.transaction() as session:
         assert corrections.take_out(session, incident, ids[0], now=NOW, reason="外地", **WHO) == 3
     with any_db.reading() as session:
@@ -229,7 +229,9 @@ def test_a_post_that_does_not_belong_leaves_with_its_copies_and_the_counts_follo
         assert [(h.posts, h.voices, h.negative) for h in queries.growth_of(session, incident)] == [(2, 2, 2)]
         assert view.first_posted_at == queries.posts_of(session, incident)[0].published_at
         assert kinds(session, incident) == ["detected", "post_removed"]
-        assert judgements.reshapings(session) == before + 1
+        after = judgements.reshapings(session)
+        assert (after.count, after.since(before), after.since(after.count)) == (before + 1, [incident], [])
+        assert after.since(before - 1) is None, "longer ago than is kept: everything is read again"
         (live,) = judgements.live_incidents(session, NOW - timedelta(days=9))
         assert live.sketch[judgements.STALE_SKETCH] is True
         assert labels.latest(session, ids)[ids[0]]["outside"].was == str(incident)

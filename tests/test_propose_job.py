@@ -68,7 +68,9 @@ def test_a_cluster_that_people_changed_is_sketched_anew_from_its_posts(
             row for row in judgements.live_incidents(session, NOW - timedelta(days=9)) if row.id == incident
         ]
     assert before.sketch[judgements.STALE_SKETCH] is True
-    feed(any_db, post, WATER + "，孩子上学都没法洗脸")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(job, "rebuild", lambda *_: pytest.fail("everything was read again for one incident"))
+        feed(any_db, post, WATER + "，孩子上学都没法洗脸")
     with any_db.reading() as session:
         (after,) = [
             row for row in judgements.live_incidents(session, NOW - timedelta(days=9)) if row.id == incident
