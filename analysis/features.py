@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 import re
+import tomllib
 import unicodedata
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,43 @@ _SPACED_OUT = re.compile(r"(?<=[\u4e00-\u9fff])[ \u3000\t]+(?=[\u4e00-\u9fff])")
 _LINK = re.compile(r"https?://[^\s\u4e00-\u9fff]+")
 _NUMBER = re.compile(r"\d")
 
+_TABLES = tomllib.loads((Path(__file__).parent / "traditional.toml").read_text("utf-8"))
+_PAIRS = {name: ["".join(t[k].split()) for k in ("traditional", "simplified")] for name, t in _TABLES.items()}
+_TRADITIONAL = re.compile(f"[{_PAIRS['marks'][0]}]")
+_SIMPLIFIED = {ord(a): b for pair in _PAIRS.values() for a, b in zip(*pair, strict=True)}
+_MARKS_NEEDED = 2  # one such character alone may be a name
+# four single characters or more with a mark between each two: "食.物.中.毒", "食 物 中 毒"; not a comma, a stop or a list
+_SPELLED = re.compile(
+    r"(?<![\u4e00-\u9fff])(?:[\u4e00-\u9fff][ \u3000\t.·•,*_\-—~^|/\\+=&%$@#]{1,3}){3,}[\u4e00-\u9fff](?![\u4e00-\u9fff])"
+)
+_GAP = re.compile(r"[ \u3000\t.·•,*_\-—~^|/\\+=&%$@#](?=[\u4e00-\u9fff])")  # quick: is there anything to look at?
+_BETWEEN = re.compile(r"[^\u4e00-\u9fff]+")
+_WIDE = {code: code - 0xFEE0 for code in (*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B))}
+_ODD = re.compile(f"[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a{_INVISIBLE.pattern[1:-1]}{_PAIRS['marks'][0]}]")
+
+
+def plain(text: str) -> str:
+    """Undo what hides words without changing them: wide letters, invisible characters, traditional characters, words
+    spelled out character by character. Ordinary text comes back unchanged."""
+    if text.isascii():
+        return text
+    if _ODD.search(text):
+        text = _simplified(_INVISIBLE.sub("", text.translate(_WIDE)))
+    return _joined(text)
+
+
+def _joined(text: str) -> str:
+    if _GAP.search(text) is None:
+        return text
+    return _SPELLED.sub(lambda match: _BETWEEN.sub("", match.group()), text)
+
+
+def _simplified(text: str) -> str:
+    marks = _TRADITIONAL.finditer(text)
+    if sum(1 for _, _ in zip(marks, range(_MARKS_NEEDED), strict=False)) < _MARKS_NEEDED:
+        return text
+    return text.translate(_SIMPLIFIED)
+
 
 def normalise(text: str) -> str:
     """One form for what reads alike: full-width forms, case, invisible characters, spaces between Chinese."""
@@ -39,6 +78,7 @@ def normalise(text: str) -> str:
     text = unicodedata.normalize("NFKC", text).lower()
     text = _INVISIBLE.sub("", text)
     text = _LINK.sub("\u0001", text)
+    text = _joined(_simplified(text))
     return _SPACED_OUT.sub("", text)
 
 

@@ -23,7 +23,7 @@ from analysis.features import weigh
 from analysis.linear import TASKS, LinearModel, char_shares
 from analysis.places import Gazetteer, Place
 from analysis.reading import Reader, Reading
-from analysis.risk import Hit, RiskWords
+from analysis.risk import FastLimits, Hit, RiskWords, track
 from config.places import Places
 
 THRESHOLDS = Path(__file__).parent / "thresholds.toml"
@@ -97,9 +97,7 @@ class Thresholds:
     model: str
     unsure: Mapping[str, float]
     offsets: Mapping[str, Mapping[str, float]]
-    min_signal: float
-    min_grave: float
-    min_grave_head: float
+    fast: FastLimits
     cluster_signal: float
 
     @classmethod
@@ -111,9 +109,7 @@ class Thresholds:
             model=data["model"],
             unsure={task: float(data[task]["unsure"]) for task in TASKS},
             offsets={task: {k: float(v) for k, v in data[task]["offsets"].items()} for task in TASKS},
-            min_signal=float(data["fast"]["min_signal"]),
-            min_grave=float(data["fast"]["min_grave"]),
-            min_grave_head=float(data["fast"]["min_grave_head"]),
+            fast=FastLimits.of(data["fast"]),
             cluster_signal=float(data["cluster"]["min_signal"]),
         )
 
@@ -192,14 +188,7 @@ class Judge:
             if best[task] < self.thresholds.unsure[task] and (signal or task == "signal")
         ]
         empty = not reading.post.body.strip()
-        alarming = [hit for hit in reading.risk.fired if hit.category in self.reader.words.fast]
-        limits = self.thresholds
-        fast = (
-            bool(alarming)
-            and reading.risk.where != "elsewhere"
-            and p("signal", "y") >= limits.min_signal
-            and grave >= (limits.min_grave_head if any(hit.head for hit in alarming) else limits.min_grave)
-        )
+        taken = track(reading.risk, self.reader.words, p("signal", "y"), grave, self.thresholds.fast)
         reasons: dict[str, Any] = {key: value for key, value in words.items() if value}
         if reading.risk.hits:
             reasons["hazards"] = [
@@ -215,6 +204,8 @@ class Judge:
             reasons["elsewhere"] = reading.risk.elsewhere
         if unsure or empty:
             reasons["unsure"] = unsure or ["empty"]
+        if taken == "review":  # hazard words or a grave reading just below the limit: a person looks, nothing is lost
+            reasons["review"] = ["grave"]
         return JudgeOutput(
             id=item.id,
             domain=domain,
@@ -227,12 +218,12 @@ class Judge:
             risk=risk,
             risk_score=p("risk", str(risk)),
             grave_score=grave,
-            abstain=bool(unsure) or empty,
+            abstain=bool(unsure) or empty or taken == "review",
             districts=reading.districts,
             places=reading.places[:12],
             where=reading.risk.where,
             hazards=reading.risk.hits,
-            fast=fast,
+            fast=taken == "fast",
             reasons=reasons,
             model=self.version,
         )

@@ -79,7 +79,7 @@ class Reader:
         where = f"{clean(place)}\n{post.raw}" if place else post.raw
         places, districts = find_places(where, self.gazetteer)
         risk = self.words.read(where, published_at, self._own, bool(districts) and self.gazetteer is not None)
-        fired = risk.categories
+        fired = risk.counted
         facts = np.array(
             [
                 max(-5.0, min(5.0, (pos - neg) / math.sqrt(max(len(post.raw), 1)))),
@@ -88,8 +88,8 @@ class Reader:
                 math.log1p(len(post.title)) / 3.0,
                 float(bool(fired)),
                 float(bool(fired & self.words.fast)),
-                float(any(hit.silenced_by for hit in risk.hits)),
-                float(risk.where == "elsewhere"),
+                float(risk.silenced),
+                float(risk.known_elsewhere),
                 *domain_facts(post),
                 *style_facts(post),
                 float(not post.title),

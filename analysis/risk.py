@@ -1,8 +1,9 @@
 """Risk words with their guards: what the fast track hears, and why it keeps silent.
 
 A hazard word counts when nothing near it says otherwise: negation right before it, a hypothetical clause
-("一旦发生火灾"), a drill, a film, history, a denied rumour, an idiom ("累死"), or another city. Every
-decision is kept as a reading, so that "why was this not raised" has an answer.
+("一旦发生火灾"), a drill, a film, history, a denied rumour, a court report, an idiom ("累死"), or another city.
+Words hidden by spaces, symbols, homophones or pinyin are heard as well (`unmask`). Every decision is kept as a
+reading, so that "why was this not raised" has an answer; `track` decides between paging, asking a person, and neither.
 """
 
 from __future__ import annotations
@@ -18,14 +19,25 @@ from typing import Any, Literal
 
 import ahocorasick_rs
 
+from analysis.features import plain
+
 WORDS = Path(__file__).parent / "risk_words.toml"
 SEARCHED = 2000
 _HEAD, _NEAR = 60, 40  # characters: a topic word in the head, or this near to the hazard, silences it
+_BESIDE = 20  # characters: talk of law and statistics silences only what stands beside it
+UNCOUNTED_PLACES = ("prefectures", "abroad_more")
+UNCOUNTED = ("court:", "law:")  # guards of the fast track alone
 Where = Literal["here", "elsewhere", "unknown"]
 
 _CLAUSE = re.compile(r"[，。！？；,!?;\n…]")
 _YEAR = re.compile(r"(?<!\d)((?:19|20)\d\d)\s?年")
-_OLD = re.compile(r"前年|大前年|[二三四五六七八九十两几\d]+年前")
+# a space or symbols inside a word ("食@物中毒"); marks that end a sentence, and line ends, are none
+_APART = re.compile(r"(?<=[\u4e00-\u9fff])[ \u3000\t.@*^~|_/\\+=&%$#°·•☆★○●■□-]{1,2}(?=[\u4e00-\u9fff])")
+_GAP = re.compile(r"[ \u3000\t.@*^~|_/\\+=&%$#°·•☆★○●■□-](?=[\u4e00-\u9fff])")
+_STREET = re.compile(r"[东西南北中一二三]?(?:路|街|大道)")
+_OLD = re.compile(
+    r"前年|大前年|[二三四五六七八九十两几\d]+\s?(?:年前|年后|个月后)|失踪\s?[二三四五六七八九十两几\d]+\s?年|困\s?\d+\s?年"
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,8 @@ class Hit:
     clause: str
     silenced_by: str = ""
     head: bool = False  # in the title or the first sentence
+    core: bool = False  # one of the words that the model counts
+    wide: bool = False  # one of the everyday words that need more to go with them
 
 
 @dataclass(frozen=True)
@@ -46,11 +60,32 @@ class RiskReading:
     hits: tuple[Hit, ...]
     where: Where
     elsewhere: str = ""  # the name that puts it outside
+    known_elsewhere: bool = False  # by a name that the model counts
 
     @property
     def fired(self) -> tuple[Hit, ...]:
         """Hits that count."""
         return tuple(hit for hit in self.hits if not hit.silenced_by)
+
+    def heard(self, words: RiskWords) -> tuple[Hit, ...]:
+        """Hits that count for the fast track."""
+        return tuple(hit for hit in self.fired if hit.category in words.fast or hit.category in words.stern)
+
+    @property
+    def counted(self) -> frozenset[str]:
+        """Categories as the model counts them: core words, and no guard that it does not know."""
+        return frozenset(
+            hit.category
+            for hit in self.hits
+            if hit.core and (not hit.silenced_by or hit.silenced_by.startswith(UNCOUNTED))
+        )
+
+    @property
+    def silenced(self) -> bool:
+        """Whether a guard that the model knows silenced one of its words."""
+        return any(
+            hit.core and hit.silenced_by and not hit.silenced_by.startswith(UNCOUNTED) for hit in self.hits
+        )
 
     @property
     def categories(self) -> frozenset[str]:
@@ -58,21 +93,84 @@ class RiskReading:
         return frozenset(hit.category for hit in self.fired)
 
 
+@dataclass(frozen=True)
+class FastLimits:
+    """thresholds.toml, [fast]: what must go with a hazard word. `signal` and `grave` are calibrated probabilities."""
+
+    min_signal: float
+    min_grave: float
+    min_grave_head: float
+    min_grave_wide: float
+    min_grave_stern: float
+    sure_signal: float
+    sure_grave: float
+    review_grave: float
+    review_grave_unheard: float
+
+    @classmethod
+    def of(cls, table: dict[str, Any]) -> FastLimits:
+        """From the table. Raises KeyError when one is missing."""
+        return cls(**{name: float(table[name]) for name in cls.__dataclass_fields__})
+
+
+Track = Literal["fast", "review", ""]
+
+
+def track(reading: RiskReading, words: RiskWords, signal: float, grave: float, limits: FastLimits) -> Track:
+    """Page at once (fast), let a person look (review), or neither.
+
+    A word alone does not page: the post must read as telling of something real and as grave, the more the vaguer the
+    word is. What falls short of that but not by far goes to a person, with words or without, so that nothing grave is
+    silently lost. What plays in another place does neither.
+    """
+    if reading.where == "elsewhere":
+        return ""
+    heard = reading.heard(words)
+    if any(_pages(hit, words, signal, grave, limits) for hit in heard):
+        return "fast"
+    return "review" if grave >= (limits.review_grave if heard else limits.review_grave_unheard) else ""
+
+
+def _pages(hit: Hit, words: RiskWords, signal: float, grave: float, limits: FastLimits) -> bool:
+    if hit.head and hit.word in words.sure:
+        return signal >= limits.sure_signal and grave >= limits.sure_grave
+    if hit.category in words.stern:
+        needed = limits.min_grave_stern
+    elif hit.wide:
+        needed = limits.min_grave_wide
+    else:
+        needed = limits.min_grave_head if hit.head else limits.min_grave
+    return signal >= limits.min_signal and grave >= needed
+
+
 class RiskWords:
     """The word lists of risk_words.toml as matchers."""
 
     def __init__(self, data: dict[str, Any]) -> None:
-        self._category = {word: category for category, words in data["hazard"].items() for word in words}
-        self._hazards, self._hazard_words = _matcher(self._category)
+        lists = [
+            (category, words) for name in ("hazard", "more", "wide") for category, words in data[name].items()
+        ]
+        self._category = {word: category for category, words in lists for word in words}
+        everyday = [*data["tracks"]["everyday"], *(word for words in data["wide"].values() for word in words)]
+        self._wide = frozenset(everyday)
+        self._core = frozenset(word for words in data["hazard"].values() for word in words)
+        self._disguised = {word: means for means, words in data["disguise"].items() for word in words}
+        self._hazards, self._hazard_words = _matcher([*self._category, *self._disguised])
         self.fast: frozenset[str] = frozenset(data["tracks"]["fast"])
         guard: dict[str, list[str]] = data["guard"]
-        self._negation = tuple(guard["negation"])
-        self._hypothetical = tuple(guard["hypothetical"])
-        self._idioms = tuple(guard["idiom"])
+        self._negations, self._negation = _matcher(guard["negation"])
+        self._hypothetical, self._hypothetical_words = _matcher(guard["hypothetical"])
+        self._idioms, self._idiom_words = _matcher(guard["idiom"])
         self._whole = {
-            word: name for name in ("drill", "fiction", "history", "rumour") for word in guard[name]
+            word: name
+            for name in ("drill", "fiction", "history", "rumour", "court", "law")
+            for word in guard[name]
         }
         self._whole_matcher, self._whole_words = _matcher(self._whole)
+        self._beside = frozenset(guard["law"])
+        self._casualties = [(name, re.compile(rule)) for name, rule in data["casualties"].items()]
+        self.sure: frozenset[str] = frozenset(data["tracks"]["sure"])
+        self.stern: frozenset[str] = frozenset(data["tracks"]["stern"])
         self._places = {name: kind for kind, names in data["elsewhere"].items() for name in names}
         self._elsewhere, self._elsewhere_names = _matcher(self._places)
 
@@ -90,60 +188,139 @@ class RiskWords:
         named_here: bool = False,
     ) -> RiskReading:
         """Read one post. `own_names`: names of the city; `named_here`: a district or street of the city was found."""
-        text = text[:SEARCHED]
+        text, found = self._hear(text[:SEARCHED])
         hits: list[Hit] = []
-        found = self._hazards.find_matches_as_indexes(text)
-        where, elsewhere = self._where(text, own_names, named_here)
+        if "死" in text or "伤" in text:
+            found += [
+                (category, *match.span())
+                for category, rule in self._casualties
+                for match in rule.finditer(text)
+            ]
+        where, elsewhere, known = self._where(text, own_names, named_here)
         if not found:
-            return RiskReading((), where, elsewhere)
+            return RiskReading((), where, elsewhere, known)
         topics = self._topic_guards(text, published_at)
         seen: set[tuple[str, str]] = set()
-        for index, start, end in found:
-            word = self._hazard_words[index]
+        for category, start, end in found:
+            word = text[start:end]
             clause, offset = _clause_around(text, start, end)
-            guard = next((name for at, name in topics if at < _HEAD or abs(at - start) < _NEAR), "")
+            guard = next((name for at, head, near, name in topics if at < head or abs(at - start) < near), "")
             guard = guard or self._near_guard(clause, start - offset, end - offset)
             if (word, guard) not in seen:
                 seen.add((word, guard))
-                hits.append(Hit(self._category[word], word, clause[:60], guard, start < _HEAD))
-        return RiskReading(tuple(hits), where, elsewhere)
+                hits.append(
+                    Hit(
+                        category,
+                        word,
+                        clause[:60],
+                        guard,
+                        start < _HEAD,
+                        word.lower() in self._core,
+                        word.lower() in self._wide,
+                    )
+                )
+        return RiskReading(tuple(hits), where, elsewhere, known)
 
-    def _where(self, text: str, own_names: Iterable[str], named_here: bool) -> tuple[Where, str]:
+    def _where(self, text: str, own_names: Iterable[str], named_here: bool) -> tuple[Where, str, bool]:
+        """Here, elsewhere or unknown, the name that says elsewhere, and whether the model counts that name."""
         own = tuple(own_names)
         if named_here or any(name and name in text for name in own):
-            return "here", ""
-        for index, _, _ in self._elsewhere.find_matches_as_indexes(text):
-            name = self._elsewhere_names[index]
-            if name not in own:
-                return "elsewhere", name
-        return "unknown", ""
+            return "here", "", False
+        found = [
+            (self._elsewhere_names[i], end) for i, _, end in self._elsewhere.find_matches_as_indexes(text)
+        ]
+        found = [(name, end) for name, end in found if name not in own]
+        if not found:
+            return "unknown", "", False
+        known = any(self._places[name] not in UNCOUNTED_PLACES for name, _ in found)
+        # streets are named after cities: 延安路, 北京东路
+        names = [name for name, end in found if not _STREET.match(text, end)]
+        return ("elsewhere", names[0], known) if names else ("unknown", "", known)
 
-    def _topic_guards(self, text: str, published_at: datetime | None) -> list[tuple[int, str]]:
-        """(position, name) of what says that the whole is no event of today."""
+    def unmask(self, text: str) -> str:
+        """The text with its words uncovered: what is hidden by letters, symbols, homophones or pinyin reads plainly.
+
+        Ordinary text comes back as it is. Only a hazard word is put together again, and never over a sentence mark.
+        """
+        return self._hear(text)[0]
+
+    def _hear(self, text: str) -> tuple[str, list[tuple[str, int, int]]]:
+        """The uncovered text and the (category, start, end) of its hazard words."""
+        text = plain(text)
+        if _GAP.search(text):
+            text = _APART.sub(lambda gap: "" if self._hides(text, *gap.span()) else gap.group(), text)
+        parts: list[str] = []
+        found: list[tuple[str, int, int]] = []
+        last = moved = 0  # moved: by how much the text grew or shrank so far
+        for index, start, end in self._hazards.find_matches_as_indexes(_small(text)):
+            word = self._hazard_words[index]
+            means = self._disguised.get(word)
+            if means is None:
+                found.append((self._category[word], start + moved, end + moved))
+            elif not _inside_word(text, start, end):
+                parts += [text[last:start], means]
+                found.append((self._category[means], start + moved, start + moved + len(means)))
+                moved += len(means) - (end - start)
+                last = end
+        return ("".join([*parts, text[last:]]) if parts else text), found
+
+    def _hides(self, text: str, start: int, end: int) -> bool:
+        """Whether a hazard word stands across this gap."""
+        left = _APART.sub("", text[max(0, start - 8) : start])[-5:]
+        right = _APART.sub("", text[end : end + 8])[:5]
+        return any(
+            a < len(left) < b
+            for _, a, b in self._hazards.find_matches_as_indexes(left + right, overlapping=False)
+        )
+
+    def _topic_guards(self, text: str, published_at: datetime | None) -> list[tuple[int, int, int, str]]:
+        """(position, reach from the start of the post, reach to a hazard word, name) of what says that the whole is no
+        event of today."""
         guards = []
         for index, start, _ in self._whole_matcher.find_matches_as_indexes(text):
             word = self._whole_words[index]
-            guards.append((start, f"{self._whole[word]}:{word}"))
+            head, near = (0, _BESIDE) if word in self._beside else (_HEAD, _NEAR)
+            guards.append((start, head, near, f"{self._whole[word]}:{word}"))
         if published_at is not None:
             years = [(int(match.group(1)), match.start()) for match in _YEAR.finditer(text)]
             if years and max(year for year, _ in years) < published_at.year - 1:
-                guards.append((years[0][1], f"history:{years[0][0]}年"))
-        guards.extend((match.start(), f"history:{match.group()}") for match in _OLD.finditer(text))
+                guards.append((years[0][1], _HEAD, _NEAR, f"history:{years[0][0]}年"))
+        if (
+            "年前" in text
+            or "年后" in text
+            or "月后" in text
+            or "前年" in text
+            or ("失踪" in text and "年" in text)
+        ):
+            guards.extend(
+                (match.start(), _HEAD, _NEAR, f"history:{match.group()}") for match in _OLD.finditer(text)
+            )
         return guards
 
     def _near_guard(self, clause: str, start: int, end: int) -> str:
-        before = clause[max(0, start - 6) : start]
-        for word in self._negation:
-            if word in before:
-                return f"negation:{word}"
-        for word in self._hypothetical:
-            if word in clause:
-                return f"hypothetical:{word}"
-        around = clause[max(0, start - 3) : end + 3]
-        for word in self._idioms:
-            if word in around:
-                return f"idiom:{word}"
+        if said := self._negations.find_matches_as_indexes(clause[max(0, start - 6) : start]):
+            return f"negation:{self._negation[said[0][0]]}"
+        if said := self._hypothetical.find_matches_as_indexes(clause):
+            return f"hypothetical:{self._hypothetical_words[said[0][0]]}"
+        word = clause[start:end]
+        for index, _, _ in self._idioms.find_matches_as_indexes(clause[max(0, start - 3) : end + 3]):
+            if self._idiom_words[index] not in word:  # "诺如病毒" holds an idiom and means what it says
+                return f"idiom:{self._idiom_words[index]}"
         return ""
+
+
+def _small(text: str) -> str:
+    small = text.lower()
+    # a rare letter whose small form is longer would shift all positions
+    return small if len(small) == len(text) else text
+
+
+def _inside_word(text: str, start: int, end: int) -> bool:
+    """Whether this pinyin is part of a longer word in Latin letters ("qihuodian")."""
+    before, after = text[max(0, start - 1) : start + 1].lower(), text[end - 1 : end + 1].lower()
+    return (len(before) == 2 and before.isascii() and before.isalpha()) or (
+        len(after) == 2 and after.isascii() and after.isalpha()
+    )
 
 
 def _matcher(words: Iterable[str]) -> tuple[ahocorasick_rs.AhoCorasick, Sequence[str]]:
