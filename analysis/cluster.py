@@ -44,7 +44,7 @@ EVERYDAY = 2.0
 #: words of politeness and of complaining itself: they tell no matter from another
 BOILERPLATE = frozenset(
     """尊敬 领导 您好 你好 请求 恳请 希望 反映 投诉 举报 咨询 建议 呼吁 请问 业主 小区 居民 市民 我们 我是 本人 相关 部门 有关部门
-    处理 解决 问题 政府 书记 市长 多次 一直 至今 没有 尽快 谢谢 感谢 情况 要求 关于 再次 严重 这个 现在 已经""".split()  # noqa: SIM905
+    处理 解决 问题 政府 书记 市长 多次 一直 至今 没有 尽快 谢谢 感谢 情况 要求 关于 再次 严重 这个 现在 已经 加快 加大 力度 步伐 建设 何时 能否""".split()  # noqa: SIM905
 )
 _NOISE = re.compile("|".join(sorted(BOILERPLATE, key=len, reverse=True)) + "|附近|旁边|[A-Z]\\d*[市区县]")
 SUBJECTS = frozenset({"estate", "school", "hospital", "village"})

@@ -1,9 +1,10 @@
-"""Districts and streets of the city: names only, no address and no person."""
+"""Districts, streets and, where the city likes, estates and schools: names only, no address and no person."""
 
 from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -47,6 +48,17 @@ class Area(Record):
     within: tuple[str, ...] = Field((), description="Districts it lies in, main one first.")
 
 
+class Named(Record):
+    """An estate, school, company ... that a pattern would miss or that goes by several names."""
+
+    kind: Literal["estate", "school", "hospital", "road", "village", "organisation"] = Field(
+        description="What it is."
+    )
+    name: str = Field(min_length=3, description="Full name: 泉城外国语学校.")
+    aliases: tuple[str, ...] = Field((), description="Other names that people write: 泉外.")
+    district: str = Field("", description="District it lies in; empty when it lies in several.")
+
+
 class Places(Record):
     """All places of the city."""
 
@@ -55,6 +67,7 @@ class Places(Record):
     aliases: tuple[str, ...] = Field((), description="Other names of the city.")
     districts: tuple[District, ...] = Field(min_length=1, description="Districts and counties.")
     areas: tuple[Area, ...] = Field((), description="Functional areas that cross districts.")
+    named: tuple[Named, ...] = Field((), description="Estates, schools, companies ... with their aliases.")
 
     @field_validator("districts")
     @classmethod
@@ -73,6 +86,15 @@ class Places(Record):
         for area in self.areas:
             if unknown := [name for name in area.within if name not in known]:
                 raise ValueError(f"area {area.name} lies in unknown districts: {', '.join(unknown)}")
+        for place in self.named:
+            if place.district and place.district not in known:
+                raise ValueError(f"{place.name} lies in an unknown district: {place.district}")
+            if short := [form for form in place.aliases if len(form) < 2]:
+                raise ValueError(f"{place.name} has an alias of one character: {', '.join(short)}")
+        # one word for two places would put a post into the wrong district
+        forms = [form for place in self.named for form in (place.name, *place.aliases)]
+        if twice := repeated(forms):
+            raise ValueError(f"named twice: {', '.join(twice)}")
         return self
 
     @cached_property

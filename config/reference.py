@@ -16,7 +16,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from config.departments import Contact, Department, Departments, Duty
-from config.places import Area, District, Places, Street
+from config.places import Area, District, Named, Places, Street
 from config.roster import Override, Person, Roster, Shift
 from config.routes import Match, Route
 from config.rules import HotlineRule, Obligation, ResponseRule
@@ -188,6 +188,7 @@ _MODELS: dict[str, tuple[tuple[str, type[BaseModel]], ...]] = {
         ("An entry of `districts`", District),
         ("An entry of `streets`", Street),
         ("An entry of `areas`", Area),
+        ("An entry of `named`", Named),
     ),
 }
 
