@@ -6,7 +6,6 @@ A model is tied to these functions: change them and raise `FEATURES_VERSION`, th
 
 from __future__ import annotations
 
-import math
 import re
 import tomllib
 import unicodedata
@@ -42,9 +41,13 @@ _MARKS_NEEDED = 2  # one such character alone may be a name
 _SPELLED = re.compile(
     r"(?<![\u4e00-\u9fff])(?:[\u4e00-\u9fff][ \u3000\t.·•,*_\-—~^|/\\+=&%$@#]{1,3}){3,}[\u4e00-\u9fff](?![\u4e00-\u9fff])"
 )
-_GAP = re.compile(r"[ \u3000\t.·•,*_\-—~^|/\\+=&%$@#](?=[\u4e00-\u9fff])")  # quick: is there anything to look at?
+_GAP = re.compile(
+    r"[ \u3000\t.·•,*_\-—~^|/\\+=&%$@#](?=[\u4e00-\u9fff])"
+)  # quick: is there anything to look at?
 _BETWEEN = re.compile(r"[^\u4e00-\u9fff]+")
-_WIDE = {code: code - 0xFEE0 for code in (*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B))}
+_WIDE = {
+    code: code - 0xFEE0 for code in (*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B))
+}
 _ODD = re.compile(f"[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a{_INVISIBLE.pattern[1:-1]}{_PAIRS['marks'][0]}]")
 
 
@@ -122,67 +125,95 @@ def mix(h: np.uint64) -> np.int64:
 
 
 @compiled
-def slice_hash(points: Any, lo: int, hi: int, salt: int) -> np.uint64:
-    h = np.uint64(0xCBF29CE484222325) ^ np.uint64(salt)
-    for i in range(lo, hi):
-        c = points[i]
-        if 48 <= c <= 57:
-            c = 48  # every digit reads alike
-        h = (h ^ np.uint64(c)) * np.uint64(0x100000001B3)
-    return h
+def step(h: Any, c: Any) -> Any:
+    """The hash of a slice that is one character longer."""
+    return (h ^ np.uint64(48 if 48 <= c <= 57 else c)) * np.uint64(0x100000001B3)  # every digit reads alike
 
 
 @compiled
-def _count(bucket: Any, place: Any, buckets: Any, counts: Any, used: int) -> int:
-    at = place[bucket]
-    if at < used and buckets[at] == bucket:
-        counts[at] += 1
-        return used
-    if used < len(buckets):
-        place[bucket] = used
-        buckets[used] = bucket
-        counts[used] = 1
-        return used + 1
+def _buckets_of(points: Any, salt: int, out: Any) -> None:
+    """Buckets of the 1-, 2- and 3-gram at each character, one after the other; -1 where the text ends before."""
+    n = len(points)
+    start = np.uint64(0xCBF29CE484222325)
+    one, two, three = start ^ np.uint64(salt + 1), start ^ np.uint64(salt + 2), start ^ np.uint64(salt + 3)
+    for i in range(n):
+        out[3 * i] = mix(step(one, np.int64(points[i])))
+    for i in range(n - 1):
+        out[3 * i + 1] = mix(step(step(two, np.int64(points[i])), np.int64(points[i + 1])))
+    for i in range(n - 2):
+        h = step(step(three, np.int64(points[i])), np.int64(points[i + 1]))
+        out[3 * i + 2] = mix(step(h, np.int64(points[i + 2])))
+    for i in range(max(0, n - 2), n):
+        out[3 * i + 2] = -1
+    if n > 0:
+        out[3 * n - 2] = -1
+
+
+@compiled
+def _count(found: Any, size: int, place: Any, buckets: Any, counts: Any, used: int) -> int:
+    """Count the buckets found[:size], each becomes the number of its feature (-1: none); how many there are now."""
+    warm = np.int64(0)
+    for k in range(size):  # many loads at a time; below each waits for a decision
+        if found[k] >= 0:
+            warm += place[found[k]]
+    for k in range(size):
+        bucket = np.int64(found[k])
+        if bucket < 0:
+            continue
+        at = np.int64(place[bucket])
+        if at < used and buckets[at] == bucket:
+            counts[at] += 1
+            found[k] = at
+        elif used < len(buckets):
+            place[bucket] = used
+            buckets[used] = bucket
+            counts[used] = 1
+            found[k] = used
+            used += 1
+        else:
+            found[k] = -1
+    place[-1] = warm  # BUCKETS is no bucket: a use of what was loaded, or the compiler drops the loads
     return used
 
 
 @compiled
-def hashed(
-    body: Any, title: Any, raw: Any, starts: Any, ends: Any, words: int, place: Any, buckets: Any, counts: Any
-) -> int:
-    """Fill `buckets` and `counts` with the distinct features; returns how many. `place` is scratch (BUCKETS long)."""
-    used = 0
-    n = len(body)
-    for i in range(n):
-        for size in range(1, 4):
-            if i + size <= n:
-                used = _count(mix(slice_hash(body, i, i + size, size)), place, buckets, counts, used)
-    for i in range(len(title)):
-        for size in range(1, 4):
-            if i + size <= len(title):
-                used = _count(mix(slice_hash(title, i, i + size, 16 + size)), place, buckets, counts, used)
+def read_features(
+    body: Any,
+    title: Any,
+    raw: Any,
+    seg: Any,
+    lex: Any,
+    starts: Any,
+    ends: Any,
+    place: Any,
+    buckets: Any,
+    counts: Any,
+    grams: Any,
+) -> tuple[int, int, float, float]:
+    """Fill `buckets` and `counts` with the distinct features of a post; `place` is scratch (BUCKETS + 1 long).
+
+    Returns how many words and features there are, and SnowNLP's log probabilities of negative and positive.
+    """
+    words = split_words(raw, seg, ends, starts)
+    neg, pos = bayes(raw, starts, ends, words, lex)
+    _buckets_of(body, 0, grams)
+    used = _count(grams, 3 * len(body), place, buckets, counts, 0)
+    found = np.empty(max(3 * len(title), 2 * words), np.int32)
+    _buckets_of(title, 16, found)
+    used = _count(found, 3 * len(title), place, buckets, counts, used)
     before = np.uint64(0)
     for k in range(words):
-        here = slice_hash(raw, starts[k], ends[k], 64)
-        used = _count(mix(here), place, buckets, counts, used)
-        if k > 0:
-            pair = (before * np.uint64(31)) ^ here ^ np.uint64(128)
-            used = _count(mix(pair * np.uint64(0x100000001B3)), place, buckets, counts, used)
+        here = np.uint64(0xCBF29CE484222325) ^ np.uint64(64)
+        for i in range(starts[k], ends[k]):
+            here = step(here, np.int64(raw[i]))
+        pair = (before * np.uint64(31)) ^ here ^ np.uint64(128)
+        found[2 * k] = mix(here)
+        found[2 * k + 1] = mix(pair * np.uint64(0x100000001B3))
         before = here
-    return used
-
-
-@compiled
-def weigh(buckets: Any, counts: Any, used: int, idf: Any, values: Any) -> None:
-    """values = (1 + log tf) * idf, scaled to length 1."""
-    total = 0.0
-    for k in range(used):
-        v = (1.0 + math.log(counts[k])) * idf[buckets[k]]
-        values[k] = v
-        total += v * v
-    scale = 1.0 / math.sqrt(total) if total > 0.0 else 0.0
-    for k in range(used):
-        values[k] *= scale
+    if words > 0:
+        found[1] = -1  # the first word has none before it
+        used = _count(found, 2 * words, place, buckets, counts, used)
+    return words, used, neg, pos
 
 
 class Featuriser:
@@ -191,26 +222,26 @@ class Featuriser:
     def __init__(self, snow: Snow) -> None:
         self.snow = snow
         # two words a character at most, three grams each, twice for the title
-        self.place: NDArray[Any] = np.zeros(BUCKETS, np.int64)
+        self.place: NDArray[Any] = np.zeros(BUCKETS + 1, np.int32)
         room = (MAX_HEAD + MAX_TAIL + 1) * 16
-        self.buckets: NDArray[Any] = np.zeros(room, np.int64)
-        self.counts: NDArray[Any] = np.zeros(room, np.int64)
+        self.buckets: NDArray[Any] = np.zeros(room, np.int32)
+        self.counts: NDArray[Any] = np.zeros(room, np.int32)
         self.values: NDArray[Any] = np.zeros(room, np.float64)
-        self.body: NDArray[Any] = np.zeros(0, np.int64)
+        #: feature of the body's grams: [3 * position + length - 1]
+        self.grams: NDArray[Any] = np.zeros(room, np.int32)
+        self.body: NDArray[Any] = np.zeros(0, np.uint32)
         self.words = 0
-        self._starts = np.zeros(room, np.int64)
-        self._ends = np.zeros(room, np.int64)
+        self.starts: NDArray[Any] = np.zeros(room, np.int64)
+        self.ends: NDArray[Any] = np.zeros(room, np.int64)
 
     def extract(self, post: Prepared) -> tuple[int, float, float]:
         """Fill buckets and counts; returns how many, and SnowNLP's two log probabilities of the text as written."""
-        body, title, raw = codepoints(post.body), codepoints(post.title), codepoints(post.raw)
-        starts, ends = self._starts, self._ends
-        words = split_words(raw, self.snow.seg, ends, starts)
-        neg, pos = bayes(raw, starts, ends, words, self.snow.lex)
-        self.body, self.words = body, words
-        used = hashed(body, title, raw, starts, ends, words, self.place, self.buckets, self.counts)
-        return int(used), float(neg), float(pos)
-
-    def spans(self) -> list[tuple[int, int]]:
-        """Words of the raw text extracted last, as slices."""
-        return [(int(self._starts[k]), int(self._ends[k])) for k in range(self.words)]
+        self.body = body = codepoints(post.body)
+        raw = body if post.raw == post.body else codepoints(post.raw)
+        if 3 * len(body) > len(self.grams):  # one character may unfold into eighteen
+            self.grams = np.zeros(3 * len(body), np.int32)
+        self.words, used, neg, pos = read_features(
+            body, codepoints(post.title), raw, self.snow.seg, self.snow.lex,
+            self.starts, self.ends, self.place, self.buckets, self.counts, self.grams,
+        )  # fmt: skip
+        return used, neg, pos

@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 
 from analysis.fastsnow import load_snow
-from analysis.features import weigh
-from analysis.linear import TASKS, LinearModel, char_shares
+from analysis.linear import TASKS, LinearModel
 from analysis.places import Gazetteer, Place
 from analysis.reading import Reader, Reading
 from analysis.risk import FastLimits, Hit, RiskWords, track
@@ -126,6 +125,9 @@ class Judge:
     def __init__(self, model: LinearModel, reader: Reader, thresholds: Thresholds) -> None:
         self.model, self.reader, self.thresholds = model, reader, thresholds
         self.version = f"{model.version}+snownlp-{reader.featuriser.snow.version}"
+        names = model.columns
+        self._domains = [c for c, name in enumerate(names) if name.startswith("domain:")]
+        self._explained = (names.index("tone:neg"), names.index("signal"))
         self._offsets = {
             task: np.array([thresholds.offsets[task].get(label, 0.0) for label in model.labels[task]])
             for task in TASKS
@@ -147,8 +149,7 @@ class Judge:
         rows = []
         for item in items:
             reading = self.reader.read(item.title, item.text, item.published_at, item.place)
-            weigh(features.buckets, features.counts, reading.used, self.model.idf, features.values)
-            margins = self.model.level0(features.buckets, features.values, reading.used)
+            margins = self.model.level0(features, reading.used)
             readings.append(reading)
             words.append(self._words(reading, margins) if explain else {})
             rows.append(np.concatenate([margins, reading.facts]))
@@ -230,47 +231,7 @@ class Judge:
 
     def _words(self, reading: Reading, margins: Any) -> dict[str, list[str]]:
         """The words that moved tone, signal and domain most, out of the post itself."""
-        features = self.reader.featuriser
-        columns = self.model.columns
-        domain = max(
-            (c for c in range(len(columns)) if columns[c].startswith("domain:")),
-            key=lambda c: float(margins[c]),
-        )
-        wanted = {"tone": columns.index("tone:neg"), "signal": columns.index("signal"), "domain": domain}
-        body = reading.post.body
-        spans = _body_words(reading.post.raw, features.spans(), body)
-        found: dict[str, list[str]] = {}
-        for name, column in wanted.items():
-            shares = np.zeros(len(body))
-            char_shares(
-                features.body,
-                features.place,
-                features.counts,
-                features.values,
-                self.model.weights,
-                column,
-                shares,
-            )
-            total = np.concatenate([[0.0], np.cumsum(shares)])
-            best: dict[str, float] = {}
-            for start, end in spans:
-                word = body[start:end]
-                best[word] = best.get(word, 0.0) + float(total[end] - total[start])
-            ranked = sorted(best.items(), key=lambda pair: (-pair[1], pair[0]))[:EXPLAINED_WORDS]
-            found[name] = [word for word, share in ranked if share > 0]
-        return found
-
-
-def _body_words(raw: str, spans: list[tuple[int, int]], body: str) -> list[tuple[int, int]]:
-    """Where SnowNLP's words of the raw text stand in the normalised body; words of one character are left out."""
-    found = []
-    at = 0
-    for start, end in spans:
-        if end - start < 2:
-            continue
-        word = raw[start:end].lower()
-        here = body.find(word, at)
-        if here >= 0:
-            found.append((here, here + len(word)))
-            at = here + len(word)
-    return found
+        domain = self._domains[int(margins[self._domains].argmax())]
+        named = (*self._explained, domain)
+        found = self.model.moved(self.reader.featuriser, reading.post, named, EXPLAINED_WORDS)
+        return dict(zip(("tone", "signal", "domain"), found, strict=True))
