@@ -1,10 +1,8 @@
 """When a cluster becomes an incident: the fast track, the burst track, and the arithmetic of both.
 
 Fast: one credible post of a death, poisoning, injury, collapse, fire or abuse, here and now, in a watched domain.
-Burst: more distinct voices in a window than the background explains. The count of voices a cluster gathers by
-chance is negative binomial (over-dispersed) around what clusters of its domain gather, or what it gathered
-itself before; the limit on the tail probability follows from `false_alarms_per_week` and from how many
-clusters are looked at a week. Sentiment alone never raises anything: it only stands in the sentence.
+Burst: more distinct voices than the background explains (analysis.counts), rarer than the limit that keeps
+`false_alarms_per_week` (analysis.alarms). Sentiment alone never raises anything: it only stands in the sentence.
 """
 
 from __future__ import annotations
@@ -12,25 +10,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from analysis.alarms import Limit, by_model
+from analysis.counts import BASELINE_DAYS, LONGEST_H, Look, Profile, looks, ordinary_of
+from analysis.heat import live_categories, propose_level
 from analysis.judge import JudgeOutput
 
-#: hours; the longest is what the real complaint stream needed (3 voices in 14 days)
-WINDOWS_H = (6, 24, 72, 336)
-#: how many independent tests the nested windows of one arrival are worth
-WINDOWS_WORTH = 1.0
-MIN_VOICES = 3
-#: follow-up voices that an ordinary cluster gathers in 14 days, and their over-dispersion (NB size); from the
-#: complaint messages before July 2019 of `complaints_stream.jsonl`, see docs/quality.md
-PRIOR_FOLLOW_UPS = 0.05
-PRIOR_WEIGHT = 200.0  # clusters' worth of belief in the prior
-DISPERSION = 0.8
+#: voices needed before the city's own weeks have shown how often two come together by chance, and afterwards
+MIN_VOICES, WARM_VOICES = 3, 2
+#: nothing more likely than this is ever raised, however many alarms are allowed
+LARGEST_P = 0.05
 #: a domain off the watch list must be this much rarer
 UNWATCHED_FACTOR = 0.3
 MIN_SIGNAL_SHARE = 0.5
-BASELINE_DAYS = 28
+#: hours of its past that a decision needs: the longest window and the baseline before it
+PAST = timedelta(hours=LONGEST_H, days=BASELINE_DAYS)
 
 
 @dataclass(frozen=True)
@@ -63,6 +59,8 @@ class Background:
     clusters: float = 0.0  # clusters opened in the domain in the baseline
     follow_ups: float = 0.0  # voices that joined them within 14 days
     surge: float = 1.0  # volume of the domain or place in the last days against its baseline, at least 1
+    squares: float = 0.0  # sum of the squared follow-ups of these clusters
+    profile: Profile | None = None  # hours of the week; None: every hour alike
 
 
 @dataclass(frozen=True)
@@ -81,32 +79,8 @@ class Decision:
     track: str
     level: str
     why: Mapping[str, Any]
-
-
-def nb_tail(k: int, mean: float, size: float = DISPERSION) -> float:
-    """P(N >= k) for a negative binomial with this mean and size (variance mean + mean^2/size)."""
-    if k <= 0:
-        return 1.0
-    if mean <= 0:
-        return 0.0
-    p = size / (size + mean)
-    log_term = size * math.log(p)
-    total = math.exp(log_term)
-    for n in range(1, k):
-        log_term += math.log((n - 1 + size) / n) + math.log(1 - p)
-        total += math.exp(log_term)
-    if 1.0 - total > 1e-9:
-        return 1.0 - total
-    # the sum has swallowed the tail: add the tail itself up
-    tail, n = 0.0, k
-    while n < k + 400:
-        log_term += math.log((n - 1 + size) / n) + math.log(1 - p)
-        term = math.exp(log_term)
-        tail += term
-        if term < tail * 1e-6:
-            break
-        n += 1
-    return tail
+    #: burst track: -log10 of how often a week chance would show this; None when it could not be raised at any limit
+    score: float | None = None
 
 
 def fast_track(post: JudgeOutput, watched: frozenset[str]) -> Decision:
@@ -140,11 +114,6 @@ def fast_track(post: JudgeOutput, watched: frozenset[str]) -> Decision:
     )
 
 
-def live_categories(post: JudgeOutput) -> frozenset[str]:
-    """Hazard categories of a post that no guard silenced."""
-    return frozenset(hit.category for hit in post.hazards if not hit.silenced_by)
-
-
 def _silence(
     post: JudgeOutput, live: Sequence[Any], silenced: Sequence[Any], in_domain: bool, words: str
 ) -> tuple[str, str]:
@@ -166,140 +135,108 @@ def _silence(
     )
 
 
-def limit_of(background: Background, policy: Policy, watched: bool) -> float:
-    """Tail probability below which a burst is raised."""
-    tests = max(background.posts_per_week, 7.0) * WINDOWS_WORTH
-    return min(0.2, policy.false_alarms_per_week / tests) * (1.0 if watched else UNWATCHED_FACTOR)
+def tests_per_week(background: Background, watched: bool) -> float:
+    """By how many looks a week a chance is multiplied; a domain off the list counts for more of them."""
+    return max(background.posts_per_week, 7.0) / (1.0 if watched else UNWATCHED_FACTOR)
 
 
-def expected_voices(growth: Growth, background: Background, window_h: int) -> float:
-    """Voices beyond the first that the background explains in the window."""
-    share = min(1.0, window_h / 336)
-    ordinary = (background.follow_ups + PRIOR_FOLLOW_UPS * PRIOR_WEIGHT) / (
-        background.clusters + PRIOR_WEIGHT
-    )
-    start = growth.at - timedelta(hours=window_h)
-    before = growth.at - timedelta(days=BASELINE_DAYS) - timedelta(hours=window_h)
-    age_h = (start - max(growth.first_posted_at, before)).total_seconds() / 3600
-    own = 0.0
-    if age_h > 24:
-        earlier = sum(h.voices for h in growth.hours if before <= h.hour < start)
-        own = max(0.0, earlier - 1) / age_h * window_h
-    # arrivals are densest right after the first post: an ordinary follow-up comes within a day half of the time
-    return max(ordinary * math.sqrt(share) * background.surge, own, 1e-4)
+def burst(growth: Growth, background: Background, policy: Policy, limit: Limit | None = None) -> Decision:
+    """Decide on one cluster after a new post; the why holds the look that speaks most clearly.
 
-
-def burst(growth: Growth, background: Background, policy: Policy) -> Decision:
-    """Decide on one cluster after a new post; the why holds the window that speaks most clearly."""
+    `limit` comes from the ledger of the weeks before; without one the count model alone keeps the setting.
+    """
+    limit = limit or by_model(policy.false_alarms_per_week)
     watched = growth.domain in policy.watched
-    limit = limit_of(background, policy, watched)
-    best: dict[str, Any] | None = None
-    for window in WINDOWS_H:
-        start = growth.at - timedelta(hours=window)
-        inside = [h for h in growth.hours if start <= h.hour + timedelta(hours=1) and h.hour <= growth.at]
-        voices, posts = sum(h.voices for h in inside), sum(h.posts for h in inside)
-        opened_inside = growth.first_posted_at >= start
-        extra = voices - 1 if opened_inside else voices
-        expected = expected_voices(growth, background, window)
-        tail = nb_tail(extra, expected)
-        # a window with enough voices is preferred to a rarer one with too few
-        if best is None or (voices < MIN_VOICES, tail) < (best["voices"] < MIN_VOICES, best["p"]):
-            best = {
-                "window_h": window,
-                "voices": voices,
-                "posts": posts,
-                "expected": round(expected + (1 if opened_inside else 0), 3),
-                "p": tail,
-                "negative": sum(h.negative for h in inside),
-            }
-    assert best is not None
-    enough = best["voices"] >= MIN_VOICES
-    real = growth.signal_share >= MIN_SIGNAL_SHARE
-    raised = enough and real and best["p"] < limit
-    why = {
+    needed = WARM_VOICES if limit.warm else MIN_VOICES
+    ordinary = ordinary_of(background.clusters, background.follow_ups, background.squares, background.surge)
+    found = looks(
+        [(h.hour, h.voices) for h in growth.hours],
+        growth.first_posted_at,
+        growth.at,
+        ordinary,
+        background.profile or _FLAT,
+    )
+    tests = tests_per_week(background, watched)
+    rarest = min((look.p for look in found), default=1.0)
+    # a look with enough voices is preferred to a rarer one with too few
+    best = min(found, key=lambda look: (look.extra + 1 < needed, look.p), default=None) or Look(
+        growth.at, 0, 0.0, ordinary.size, 1.0, 0, 0
+    )
+    allowed_p = min(LARGEST_P, 10 ** -max(limit.score, -3.0) / tests)
+    enough, real = best.extra + 1 >= needed, growth.signal_share >= MIN_SIGNAL_SHARE
+    raised = enough and real and best.p < allowed_p
+    span_h = max(1, math.ceil((growth.at - best.start) / timedelta(hours=1)))
+    span_h = span_h if span_h < 48 else 24 * math.ceil(span_h / 24)  # said in days
+    inside = [h for h in growth.hours if h.hour + timedelta(hours=1) > best.start]
+    voices, expected = best.extra + 1, best.expected + 1  # the first voice is given: it opened the window
+    why: dict[str, Any] = {
         "track": "burst",
-        **best,
-        "p": float(f"{best['p']:.3g}"),
-        "limit": float(f"{limit:.3g}"),
+        "window_h": span_h,
+        "voices": voices,
+        "posts": max(sum(h.posts for h in inside), voices),
+        "expected": round(expected, 3),
+        "negative": sum(h.negative for h in inside),
+        "p": float(f"{best.p:.3g}"),
+        "limit": float(f"{allowed_p:.3g}"),
+        "per_week": float(f"{min(best.p * tests, tests):.3g}"),
         "false_alarms_per_week": policy.false_alarms_per_week,
+        "limit_weeks": round(limit.weeks, 1),
+        "upper_bound": limit.thin or not limit.warm,
         "posts_per_week": round(background.posts_per_week, 1),
+        "dispersion": round(best.size, 3),
+        "surge": round(ordinary.surge, 2),
+        "yesterday": best.yesterday,
+        "last_week": best.last_week,
         "signal_share": round(growth.signal_share, 3),
         "sources": growth.sources,
         "domain": growth.domain,
         "watched": watched,
     }
-    why["sentence_zh"], why["sentence_en"] = _burst_sentences(why, raised, enough, real)
+    why["sentence_zh"], why["sentence_en"] = _burst_sentences(why, raised, needed if not enough else 0, real)
+    factor = max(1.0, voices / expected)
     return Decision(
         raised,
         "burst",
-        propose_level(
-            best["voices"],
-            max(1.0, best["voices"] / max(why["expected"], 0.1)),
-            2 if raised else 0,
-            frozenset(),
-        ),
+        propose_level(voices, factor, 2 if raised else 0, frozenset()),
         why,
+        -math.log10(rarest * tests) if real and rarest < LARGEST_P else None,
     )
 
 
-def _burst_sentences(why: Mapping[str, Any], raised: bool, enough: bool, real: bool) -> tuple[str, str]:
-    hours = why["window_h"]
-    span_zh = f"{hours // 24} 天" if hours >= 48 else f"{hours} 小时"
-    span_en = f"{hours // 24} days" if hours >= 48 else f"{hours} h"
-    share = why["negative"] / max(why["posts"], 1)
+_FLAT = Profile.flat(UTC)
+
+
+def _span(hours: int) -> tuple[str, str]:
+    if hours < 48:
+        return f"{hours} 小时", f"{hours} h"
+    return f"{math.ceil(hours / 24)} 天", f"{math.ceil(hours / 24)} days"
+
+
+def _burst_sentences(why: Mapping[str, Any], raised: bool, too_few: int, real: bool) -> tuple[str, str]:
+    span_zh, span_en = _span(why["window_h"])
+    share = min(1.0, why["negative"] / max(why["posts"], 1))
+    bound_zh = "每周误报不超过" if why["upper_bound"] else "每周误报"
+    bound_en = "at most " if why["upper_bound"] else ""
     zh = (
         f"{span_zh}内 {why['voices']} 位作者发出 {why['posts']} 条，平常应有 {why['expected']:.1f} 位；"
-        f"偶然如此的概率 {why['p']:.2g}，界限 {why['limit']:.2g}（每周误报不超过 {why['false_alarms_per_week']:g} 次）；"
+        f"偶然如此的概率 {why['p']:.2g}，界限 {why['limit']:.2g}（{bound_zh} {why['false_alarms_per_week']:g} 次）；"
         f"负面 {share:.0%}，来源 {why['sources']} 个"
     )
     en = (
         f"{why['posts']} posts from {why['voices']} authors in {span_en}, expected {why['expected']:.1f}; "
-        f"chance {why['p']:.2g} against a limit of {why['limit']:.2g} ({why['false_alarms_per_week']:g} false alarms a week); "
+        f"chance {why['p']:.2g} against a limit of {why['limit']:.2g} "
+        f"({bound_en}{why['false_alarms_per_week']:g} false alarms a week); "
         f"{share:.0%} negative; {why['sources']} sources"
     )
+    if why["yesterday"] or why["last_week"]:
+        zh += f"；昨日同时段 {why['yesterday']} 位，上周同时段 {why['last_week']} 位"
+        en += f"; same hours yesterday {why['yesterday']}, last week {why['last_week']}"
     if raised:
         return f"{zh}。", f"{en}."
-    if not enough:
-        return (
-            f"{zh}；未报：少于 {MIN_VOICES} 位作者。",
-            f"{en}; not raised: fewer than {MIN_VOICES} authors.",
-        )
+    if too_few:
+        return f"{zh}；未报：少于 {too_few} 位作者。", f"{en}; not raised: fewer than {too_few} authors."
     if not real:
         return f"{zh}；未报：多数帖子不是诉求。", f"{en}; not raised: most posts tell of no real problem."
     off = "" if why["watched"] else "（非重点领域，界限更严）"
     off_en = "" if why["watched"] else " (not a watched domain: stricter limit)"
     return f"{zh}；未报：概率未低于界限{off}。", f"{en}; not raised: not rarer than the limit{off_en}."
-
-
-def grade(
-    voices: int, growth: float, risk: int, categories: frozenset[str], media: float = 0.0
-) -> dict[str, float]:
-    """The 0–100 score and its parts: severity 40, reach 25, growth 20, media 15."""
-    severity = {0: 0.0, 1: 0.25, 2: 0.55, 3: 0.9}[max(0, min(3, risk))]
-    if categories & {"death", "poisoning", "collapse", "abuse"}:
-        severity = max(severity, 0.9)
-    elif categories & {"fire", "injury", "unrest"}:
-        severity = max(severity, 0.7)
-    reach = min(1.0, math.log10(max(voices, 1)) / 3.0)  # 1,000 voices fill it
-    speed = min(1.0, math.log2(max(growth, 1.0)) / 6.0)  # 64 times the ordinary fills it
-    parts = {
-        "severity": 40 * severity,
-        "reach": 25 * reach,
-        "growth": 20 * speed,
-        "media": 15 * min(1.0, max(0.0, media)),
-    }
-    return {name: round(value, 1) for name, value in parts.items()} | {"score": round(sum(parts.values()), 1)}
-
-
-def propose_level(
-    voices: int, growth: float, risk: int, categories: frozenset[str], media: float = 0.0
-) -> str:
-    """general < 40 <= serious < 65 <= major < 85 <= critical; a death or a poisoning is serious at least.
-
-    A proposal only: a person confirms major and critical.
-    """
-    score = grade(voices, growth, risk, categories, media)["score"]
-    level = "general" if score < 40 else "serious" if score < 65 else "major" if score < 85 else "critical"
-    if level == "general" and categories & {"death", "poisoning"}:
-        return "serious"
-    return level

@@ -11,26 +11,27 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta, tzinfo
 from typing import Any
 from weakref import WeakKeyDictionary
+from zoneinfo import ZoneInfo
 
+from analysis.alarms import Ledger, Limit
 from analysis.cluster import Clusterer, ClusterItem, Match, Sketch, read_item
 from analysis.cluster_proposals import merge_candidates, split_candidate
 from analysis.copies import CopyFinder
-from analysis.emerge import (
-    BASELINE_DAYS,
-    MIN_VOICES,
-    WINDOWS_H,
-    Background,
-    Decision,
-    Growth,
-    Hour,
-    Policy,
-    burst,
-    fast_track,
+from analysis.counts import BASELINE_DAYS, Profile
+from analysis.emerge import PAST, WARM_VOICES, Background, Decision, Growth, Hour, Policy, burst, fast_track
+from analysis.heat import (
+    explain,
     grade,
+    heat,
+    level_of,
     live_categories,
+    media_share,
+    overrides,
+    read_harm,
+    robust_growth,
 )
 from analysis.judge import Judge, JudgeInput, JudgeOutput
 from analysis.places import Place
@@ -50,6 +51,13 @@ RECENT, BASELINE = timedelta(days=14), timedelta(days=84)
 #: a burst that ended longer ago is history, not news (a late import, a restored source)
 STALE = timedelta(days=14)
 COPIES_KEPT = 5000
+#: where the scores of the last half year are kept, and how far back hours of the week are learnt from
+LEDGER = "emergence"
+PROFILE = timedelta(days=56)
+#: a raised burst of more voices is beyond every limit
+FOLLOWED_VOICES = 30
+#: posts of an incident that grading reads, and recent posts whose likes and comments it compares them with
+GRADED_POSTS, COMPARED_POSTS = 200, 500
 TITLE_CHARS = 60
 #: an incident is looked at again for a merge or a split after so many more posts; a batch looks at so many at most,
 #: and for a split at the last posts only (they are compared pair by pair while the writer's lock is held)
@@ -94,12 +102,12 @@ def judge_for(bundle: Bundle) -> Judge:
 def run(db: Database, bundle: Bundle, now: datetime, *, max_batches: int | None = None) -> AnalysisSummary:
     """Judge everything that waits; `max_batches` bounds one call."""
     summary = AnalysisSummary()
-    judge = judge_for(bundle)
     size = bundle.settings.analysis.batch
     while max_batches is None or summary.batches < max_batches:
         with db.reading() as session:
             waiting = posts.unjudged(session, size)
         if not waiting:
+        judge = judge_for(bundle)  # a model that was installed meanwhile judges from here on
             break
         # judged outside the transaction: the writer's lock is held for clustering only
         outputs = {output.id: output for output in judge.judge_batch([_input(row) for row in waiting])}
@@ -216,7 +224,7 @@ class _Batch:
         )
         settings = bundle.settings.analysis
         self.policy = Policy(settings.false_alarms_per_week, frozenset(settings.watched_domains))
-        self.watch = Watch(session, self.policy, now)
+        self.watch = Watch(session, self.policy, now, ZoneInfo(bundle.settings.city.timezone))
         self._authors: dict[int, set[str]] = {}
         self._titles: dict[int, list[str]] = {}
         self._grown: Counter[int] = Counter()  # posts that each incident got in this batch
@@ -240,6 +248,7 @@ class _Batch:
         self._propose()
 
     def _place(self, row: posts.PostRow, output: JudgeOutput) -> Match | None:
+        self.watch.save()
         """Find or open the incident of a post, in the index and as a row; None when the post tells of nothing."""
         worth = (
             output.signal_score >= self.judge.thresholds.cluster_signal
@@ -292,24 +301,28 @@ class _Batch:
             self._detect(root, output)
 
     def _detect(self, incident: int, output: JudgeOutput) -> None:
+            self.watch.saw(row.published_at)
         standing = judged.standings(self.session, [incident])[incident]
-        if standing.state != "watching" or standing.last_post_at < self.now - STALE:
+        if standing.last_post_at < self.now - STALE:
+            return
+        if standing.state != "watching":
+            # raised and not yet judged by a person: its score still grows, and counts among the alarms
+            if standing.state == "detected":
+                self.watch.follow(standing)
             return
         decision = fast_track(output, self.policy.watched)
         if not decision.raised:
-            if standing.voices < MIN_VOICES:
+            if standing.voices < WARM_VOICES:
                 return
             decision = self.watch.decide(standing)
         if not decision.raised:
             return
-        mix = judged.mix_of(self.session, incident)
-        parts = grade(standing.voices, _growth_factor(decision), mix.risk, live_categories(output))
-        why = {**decision.why, "grade": parts}
+        graded, level = grading(self.session, standing, decision, live_categories(output), self.now)
         try:
             lifecycle.handle(
                 self.session,
                 incident,
-                Detect(decision.track, why, decision.level),
+                Detect(decision.track, {**decision.why, **graded}, level),
                 actor="system",
                 channel="system",
                 now=self.now,
@@ -382,19 +395,53 @@ class _Batch:
 
 
 class Watch:
-    """Burst decisions of one moment; ordinary volumes are counted once a day of the posts' time."""
+    """Burst decisions of one moment; what is ordinary and the limit are worked out once a day of the posts' time."""
 
-    def __init__(self, session: Session, policy: Policy, now: datetime) -> None:
-        self.session, self.policy, self.now = session, policy, now
-        self._volumes: dict[Any, dict[str, judged.DomainVolume]] = {}
+    def __init__(self, session: Session, policy: Policy, now: datetime, zone: tzinfo) -> None:
+        self.session, self.policy, self.now, self.zone = session, policy, now, zone
+        held = get_beat(session, LEDGER)
+        rate = policy.false_alarms_per_week
+        self.ledger = Ledger.from_json(held.value, rate) if held is not None else Ledger.for_rate(rate)
+        self._days: dict[date, _Day] = {}
+        self._changed = False
+
+    def saw(self, at: datetime) -> None:
+        """A post joined a cluster; when it is news, its week is experience."""
+        if self.now - STALE <= at <= self.now:
+            self.ledger.saw(at)
+            self._changed = True
+
+    def save(self) -> None:
+        """Keep what was learnt, in the transaction of the batch."""
+        if self._changed:
+            self.ledger.forget(self.now)
+            beat(self.session, LEDGER, self.now, self.ledger.as_json())
+            self._changed = False
 
     def decide(self, standing: judged.Standing) -> Decision:
-        """The burst track's answer for one cluster as it stands, raised or not, with its arithmetic."""
+        """The burst track's answer for one cluster as it stands, raised or not; its score is remembered."""
+        decision, at = self._decide(standing)
+        if decision.score is not None:
+            self.ledger.note(standing.id, at, decision.score)
+            self._changed = True
+        if decision.raised:  # the limit rises at once: a day of many bursts is no day of many alarms
+            self._days.clear()
+        return decision
+
+    def follow(self, standing: judged.Standing) -> None:
+        """Remember how far a raised burst gets, so that a higher limit knows whether it would have been raised."""
+        if standing.id in self.ledger.clusters() and standing.voices <= FOLLOWED_VOICES:
+            self.decide(standing)
+
+    def explain(self, standing: judged.Standing) -> Decision:
+        """The same answer, remembered by nobody."""
+        return self._decide(standing)[0]
+
+    def _decide(self, standing: judged.Standing) -> tuple[Decision, datetime]:
         at = min(standing.last_post_at, self.now)
-        since = at - timedelta(hours=WINDOWS_H[-1]) - timedelta(days=BASELINE_DAYS)
         hours = [
             Hour(h.hour, h.voices, h.posts, h.negative)
-            for h in judgements.hour_counts(self.session, standing.id, since)
+            for h in judgements.hour_counts(self.session, standing.id, at - PAST)
         ]
         mix = judged.mix_of(self.session, standing.id)
         domain = _main_domain(judged.domains_of(self.session, standing.id)) or standing.domain
@@ -406,21 +453,85 @@ class Watch:
             signal_share=mix.signals / max(mix.posts, 1),
             sources=max(1, mix.sources),
         )
-        return burst(growth, self._background(at, domain, standing.posts), self.policy)
+        day = self._day(at)
+        return burst(growth, day.background(domain, standing), self.policy, day.limit), at
 
-    def _background(self, at: datetime, domain: str, own_posts: int) -> Background:
-        day = at.date()
-        volumes = self._volumes.get(day)
-        if volumes is None:
-            volumes = self._volumes[day] = judged.domain_volumes(self.session, at, RECENT, BASELINE)
-        recent = sum(v.recent for v in volumes.values())
-        before = sum(v.baseline for v in volumes.values())
-        per_week = max(recent / 2, (recent + before) / 14)
-        mine = volumes.get(domain, judged.DomainVolume(0, 0, 0, 0))
-        surge = 1.0
-        if mine.baseline >= 24:
-            surge = max(1.0, (max(0, mine.recent - own_posts) / 2) / (mine.baseline / 12))
-        return Background(per_week, mine.clusters, max(0, mine.follow_ups), surge)
+    def _day(self, at: datetime) -> _Day:
+        held = self._days.get(at.date())
+        if held is None:
+            start = at.replace(hour=0, minute=0, second=0, microsecond=0)
+            real = judged.found_real(self.session, self.ledger.clusters())
+            held = self._days[at.date()] = _Day(
+                judged.domain_volumes(self.session, at, RECENT, BASELINE),
+                judged.place_volumes(self.session, at, RECENT, BASELINE),
+                Profile.learn(
+                    judged.hour_volumes(self.session, start - PROFILE, start),
+                    start - PROFILE,
+                    start,
+                    self.zone,
+                ),
+                self.ledger.limit(at, self.policy.false_alarms_per_week, real),
+            )
+        return held
+
+
+@dataclass(frozen=True)
+class _Day:
+    """What is ordinary on one day."""
+
+    domains: dict[str, judged.DomainVolume]
+    places: dict[str, tuple[int, int]]
+    profile: Profile
+    limit: Limit
+
+    def background(self, domain: str, standing: judged.Standing) -> Background:
+        recent = sum(v.recent for v in self.domains.values())
+        before = sum(v.baseline for v in self.domains.values())
+        mine = self.domains.get(domain, judged.DomainVolume(0, 0, 0, 0))
+        place = self.places.get(standing.district, (0, 0))
+        return Background(
+            posts_per_week=max(recent / 2, (recent + before) / 14),
+            clusters=mine.clusters,
+            follow_ups=max(0, mine.follow_ups),
+            surge=max(
+                surge_of(mine.recent - standing.posts, mine.baseline),
+                surge_of(place[0] - standing.voices, place[1]),
+            ),
+            squares=max(0, mine.squares),
+            profile=self.profile,
+        )
+
+
+def surge_of(recent: int, baseline: int) -> float:
+    """How much more than ordinary the last 14 days held, against the 84 before; at least 1, with 24 of them known."""
+    return max(1.0, (max(0, recent) / 2) / (baseline / 12)) if baseline >= 24 else 1.0
+
+
+def grading(
+    session: Session,
+    standing: judged.Standing,
+    decision: Decision,
+    categories: frozenset[str],
+    now: datetime,
+) -> tuple[dict[str, Any], str]:
+    """Heat, grade and overrides of an incident as keys for its why, and the grade to propose."""
+    mix = judged.mix_of(session, standing.id)
+    parts = judged.parts_of(session, standing.id, GRADED_POSTS)
+    hours = judgements.hour_counts(
+        session, standing.id, standing.last_post_at - timedelta(days=BASELINE_DAYS)
+    )
+    growth = max(_growth_factor(decision), robust_growth([(h.hour, h.voices) for h in hours], now))
+    most = max((part.interactions for part in parts), default=0)
+    share: float | None = None
+    if most > 0:
+        others = judged.recent_interactions(session, COMPARED_POSTS)
+        share = sum(n < most for n in others) / max(1, len(others))
+    score = grade(
+        standing.voices, growth, mix.risk, categories, media_share(part.url for part in parts), share
+    )
+    over = overrides(categories, standing.domain, [read_harm(part.text) for part in parts])
+    level = level_of(score["score"], over)
+    return explain(score, heat([(h.hour, h.voices, h.posts) for h in hours], now), over, level), level
 
 
 def why_not(session: Session, bundle: Bundle, incident_id: int, now: datetime) -> dict[str, Any] | None:
@@ -430,8 +541,9 @@ def why_not(session: Session, bundle: Bundle, incident_id: int, now: datetime) -
         return None
     settings = bundle.settings.analysis
     policy = Policy(settings.false_alarms_per_week, frozenset(settings.watched_domains))
-    decision = Watch(session, policy, now).decide(standing)
-    return {**decision.why, "would_raise": decision.raised, "state": standing.state}
+    decision = Watch(session, policy, now, ZoneInfo(bundle.settings.city.timezone)).explain(standing)
+    graded, _ = grading(session, standing, decision, frozenset(), now)
+    return {**decision.why, **graded, "would_raise": decision.raised, "state": standing.state}
 
 
 def _item(row: posts.PostRow, output: JudgeOutput) -> ClusterItem:

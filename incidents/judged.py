@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
-from incidents.models import Incident, IncidentPost, Judgement, Post
+from incidents.models import Incident, IncidentHour, IncidentPost, Judgement, Post
 
 _CHUNK = 400
 
@@ -58,6 +58,16 @@ class DomainVolume:
     baseline: int
     clusters: int
     follow_ups: int
+    squares: int = 0  # sum of the squared follow-ups of each cluster
+
+
+@dataclass(frozen=True)
+class Part:
+    """One post of an incident as grading looks at it. `interactions`: likes, comments and reposts together."""
+
+    text: str
+    url: str
+    interactions: int
 
 
 def recent_texts(session: Session, limit: int) -> list[JudgedText]:
@@ -143,7 +153,12 @@ def domain_volumes(
     )
     # detected incidents are no background: their growth must not raise the limit for the next one
     clusters = (
-        select(Incident.domain, func.count(), func.sum(Incident.voices - 1))
+        select(
+            Incident.domain,
+            func.count(),
+            func.sum(Incident.voices - 1),
+            func.sum((Incident.voices - 1) * (Incident.voices - 1)),
+        )
         .where(
             Incident.first_posted_at >= start,
             Incident.first_posted_at < end,
@@ -152,9 +167,72 @@ def domain_volumes(
         )
         .group_by(Incident.domain)
     )
-    opened = {row[0]: (int(row[1]), int(row[2] or 0)) for row in session.execute(clusters)}
+    opened = {row[0]: (int(row[1]), int(row[2] or 0), int(row[3] or 0)) for row in session.execute(clusters)}
     volumes = {}
     for domain, new, total in session.execute(posts):
-        count, joined = opened.get(domain, (0, 0))
-        volumes[domain] = DomainVolume(int(new), int(total) - int(new), count, joined)
+        volumes[domain] = DomainVolume(int(new), int(total) - int(new), *opened.get(domain, (0, 0, 0)))
     return volumes
+
+
+def place_volumes(
+    session: Session, at: datetime, recent: timedelta, baseline: timedelta
+) -> dict[str, tuple[int, int]]:
+    """Per district of the incidents: voices in `recent` before `at`, and in the `baseline` before that."""
+    start, end = at - recent - baseline, at - recent
+    query = (
+        select(
+            Incident.district,
+            func.sum(case((IncidentHour.hour >= end, IncidentHour.voices), else_=0)),
+            func.sum(IncidentHour.voices),
+        )
+        .join(IncidentHour, IncidentHour.incident_id == Incident.id)
+        .where(IncidentHour.hour >= start, IncidentHour.hour <= at, Incident.district != "")
+        .group_by(Incident.district)
+    )
+    return {row[0]: (int(row[1]), int(row[2]) - int(row[1])) for row in session.execute(query)}
+
+
+def hour_volumes(session: Session, start: datetime, end: datetime) -> dict[datetime, float]:
+    """Posts of all incidents and clusters by hour: what the week's profile is learnt from."""
+    query = (
+        select(IncidentHour.hour, func.sum(IncidentHour.posts))
+        .where(IncidentHour.hour >= start, IncidentHour.hour < end)
+        .group_by(IncidentHour.hour)
+    )
+    return {row[0]: float(row[1]) for row in session.execute(query)}
+
+
+def found_real(session: Session, ids: Sequence[int]) -> set[int]:
+    """Those of these incidents that a person confirmed, whatever became of them, a false alarm excepted."""
+    found: set[int] = set()
+    for at in range(0, len(ids), _CHUNK):
+        query = select(Incident.id).where(
+            Incident.id.in_(list(ids[at : at + _CHUNK])),
+            Incident.confirmed_at.is_not(None),
+            Incident.state != "false_alarm",
+        )
+        found.update(session.scalars(query))
+    return found
+
+
+def parts_of(session: Session, incident_id: int, limit: int) -> list[Part]:
+    """The newest posts of an incident."""
+    query = (
+        select(Post.title, Post.text, Post.url, Post.engagement)
+        .join(IncidentPost, IncidentPost.post_id == Post.id)
+        .where(IncidentPost.incident_id == incident_id)
+        .order_by(Post.id.desc())
+        .limit(limit)
+    )
+    return [Part(f"{row[0]}\n{row[1]}", row[2], _interactions(row[3])) for row in session.execute(query)]
+
+
+def recent_interactions(session: Session, limit: int) -> list[int]:
+    """Likes, comments and reposts of the last judged posts."""
+    query = select(Post.engagement).where(Post.judged_at.is_not(None)).order_by(Post.id.desc()).limit(limit)
+    return [_interactions(value) for value in session.scalars(query)]
+
+
+def _interactions(engagement: Any) -> int:
+    values = engagement.values() if isinstance(engagement, dict) else ()
+    return sum(int(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool) and v > 0)

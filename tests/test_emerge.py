@@ -12,7 +12,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from analysis import job
-from analysis.emerge import Background, Growth, Hour, Policy, burst, fast_track, grade, nb_tail, propose_level
+from analysis.counts import nb_tail
+from analysis.emerge import Background, Growth, Hour, Policy, burst, fast_track
+from analysis.heat import grade, propose_level
 from analysis.judge import Judge, JudgeInput
 from analysis.risk import RiskWords
 from config.bundle import Bundle, load_bundle
