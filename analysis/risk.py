@@ -51,6 +51,7 @@ class Hit:
     head: bool = False  # in the title or the first sentence
     core: bool = False  # one of the words that the model counts
     wide: bool = False  # one of the everyday words that need more to go with them
+    toll: bool = False  # a number of dead
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,8 @@ class FastLimits:
     min_grave_stern: float
     sure_signal: float
     sure_grave: float
+    solid_signal: float
+    solid_grave: float
     review_grave: float
     review_grave_unheard: float
 
@@ -134,6 +137,9 @@ def track(reading: RiskReading, words: RiskWords, signal: float, grave: float, l
 def _pages(hit: Hit, words: RiskWords, signal: float, grave: float, limits: FastLimits) -> bool:
     if hit.head and hit.word in words.sure:
         return signal >= limits.sure_signal and grave >= limits.sure_grave
+    plain_danger = hit.head and (hit.toll or hit.word in words.solid)
+    if plain_danger and signal >= limits.solid_signal and grave >= limits.solid_grave:
+        return True
     if hit.category in words.stern:
         needed = limits.min_grave_stern
     elif hit.wide:
@@ -170,6 +176,7 @@ class RiskWords:
         self._beside = frozenset(guard["law"])
         self._casualties = [(name, re.compile(rule)) for name, rule in data["casualties"].items()]
         self.sure: frozenset[str] = frozenset(data["tracks"]["sure"])
+        self.solid: frozenset[str] = frozenset(data["tracks"]["solid"])
         self.stern: frozenset[str] = frozenset(data["tracks"]["stern"])
         self._places = {name: kind for kind, names in data["elsewhere"].items() for name in names}
         self._elsewhere, self._elsewhere_names = _matcher(self._places)
@@ -190,6 +197,7 @@ class RiskWords:
         """Read one post. `own_names`: names of the city; `named_here`: a district or street of the city was found."""
         text, found = self._hear(text[:SEARCHED])
         hits: list[Hit] = []
+        said = len(found)  # words; numbers of dead and hurt come after them
         if "死" in text or "伤" in text:
             found += [
                 (category, *match.span())
@@ -201,8 +209,8 @@ class RiskWords:
             return RiskReading((), where, elsewhere, known)
         topics = self._topic_guards(text, published_at)
         seen: set[tuple[str, str]] = set()
-        for category, start, end in found:
-            word = text[start:end]
+        for number, (category, start, end) in enumerate(found):
+            word, toll = text[start:end], number >= said and category == "death"
             clause, offset = _clause_around(text, start, end)
             guard = next((name for at, head, near, name in topics if at < head or abs(at - start) < near), "")
             guard = guard or self._near_guard(clause, start - offset, end - offset)
@@ -217,6 +225,7 @@ class RiskWords:
                         start < _HEAD,
                         word.lower() in self._core,
                         word.lower() in self._wide,
+                        toll,
                     )
                 )
         return RiskReading(tuple(hits), where, elsewhere, known)
