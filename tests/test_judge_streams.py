@@ -4,10 +4,27 @@ from __future__ import annotations
 
 import io
 import json
+import os
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
-from analysis.streams import BadLine, cluster_stream, judge_stream, read_line, read_time
+from analysis.judge import Judge, JudgeInput
+from analysis.streams import (
+    AHEAD,
+    BadLine,
+    Workers,
+    cluster_stream,
+    judge_items,
+    judge_stream,
+    read_line,
+    read_time,
+)
+
+
+def _die(judge: Judge, number: int) -> None:
+    os._exit(number)
 
 
 def line(**fields: object) -> str:
@@ -70,6 +87,41 @@ def test_two_workers_give_the_answers_of_one() -> None:
     judge_stream(lines, one)
     judge_stream(lines, two, jobs=2)
     assert one.getvalue() == two.getvalue()
+
+
+def test_two_workers_name_bad_lines_by_their_number_in_the_whole_file() -> None:
+    lines = [line(id=i, text="停水") if i % 300 else "{broken\n" for i in range(900)]
+    one, two, told_one, told_two = io.StringIO(), io.StringIO(), io.StringIO(), io.StringIO()
+    summary = judge_stream(lines, one, err=told_one, explain=True)
+    assert judge_stream(lines, two, err=told_two, jobs=2, explain=True) == summary
+    assert (summary.done, summary.bad) == (897, 3)
+    assert one.getvalue() == two.getvalue()
+    assert told_one.getvalue() == told_two.getvalue()
+    assert [row.split(":")[0] for row in told_two.getvalue().splitlines()] == [
+        "line 1",
+        "line 301",
+        "line 601",
+    ]
+
+
+def test_workers_read_only_a_few_batches_ahead() -> None:
+    taken = 0
+
+    def endless() -> Iterator[list[JudgeInput]]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield [JudgeInput(taken, "", "停水三天")]
+
+    with Workers(jobs=2) as workers:
+        answers = workers.map(judge_items, endless())
+        assert [next(answers)[0].id for _ in range(3)] == [1, 2, 3]
+        assert taken <= 3 + 2 * AHEAD
+
+
+def test_a_dead_worker_is_an_error_and_not_a_silence() -> None:
+    with Workers(jobs=2) as workers, pytest.raises(BrokenProcessPool):
+        list(workers.map(_die, [1, 2, 3]))
 
 
 def test_same_matter_gets_one_incident_and_a_repost_names_its_origin() -> None:
