@@ -360,9 +360,12 @@ def judge(
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Processes that share the work.")] = 1,
 ) -> None:
     """Judge posts: JSON Lines on stdin, JSON Lines on stdout. Needs no database."""
-    from analysis.streams import judge_stream  # loads the models
+    from analysis.model_store import folder_of  # loads the models
+    from analysis.streams import judge_stream
 
-    judge_stream(sys.stdin, sys.stdout, places=load_bundle(options.config).places, jobs=jobs)
+    bundle = load_bundle(options.config)
+    models = folder_of(bundle.settings.data_path)
+    judge_stream(sys.stdin, sys.stdout, places=bundle.places, jobs=jobs, models=models)
 
 
 @app.command()
@@ -698,6 +701,96 @@ def why(
 
 
 @app.command()
+def train(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="QUANSHENG_DATA",
+            help="Folder with the shared labelled posts: fit everything anew; without it the model is adapted to the corrections.",
+        ),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Install a model that is not worse without asking.")
+    ] = False,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the model before.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Learn from the corrections: fit, compare with the model in force, install if it is not worse."""
+    import commands.train as training  # loads the models
+
+    if rollback:
+        with opened() as home:
+            gone, left = training.roll_back(home, actor=_login(), now=now())
+        echo(f"{gone} is out of force; {left} judges from the next batch on")
+        return
+    with opened() as home, training.store(home).lock():
+        trial = training.train(home, data, now(), lambda text: err.print(text, markup=False, highlight=False))
+        if as_json:
+            print_json(trial.as_dict())
+        else:
+            echo("\n".join(trial.lines()))
+        if trial.refused:
+            raise Problem("not installed, the model in force is better: " + "; ".join(trial.refused))
+        if not yes and not (sys.stdin.isatty() and typer.confirm(f"Put {trial.version} in force?", err=True)):
+            err.print("not installed; --yes installs it", markup=False, highlight=False)
+            return
+        stored = training.install(home, trial, actor=_login(), now=now())
+    err.print(
+        f"{stored.version} judges from the next batch on; quansheng train --rollback takes it back",
+        markup=False,
+        highlight=False,
+    )
+
+
+@app.command("eval")
+def eval_(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="QUANSHENG_DATA",
+            help="Folder with the shared labelled posts; without it less can be measured.",
+        ),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Only what takes seconds.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="The benchmarks of a source checkout too: many minutes.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """How good judging is: every figure beside target and baseline, and on this city's own corrections."""
+    from commands.eval import evaluate  # loads the models
+
+    def say(text: str) -> None:
+        err.print(text, markup=False, highlight=False)
+
+    bundle = load_bundle(options.config)
+    settings = bundle.settings
+    # looking at figures makes no database where there is none
+    if settings.database.url or (settings.data_path / "quansheng.db").exists():
+        with opened() as home:
+            report = evaluate(bundle, home, data, quick=quick, full=full, say=say)
+    else:
+        report = evaluate(bundle, None, data, quick=quick, full=full, say=say)
+    if as_json:
+        print_json(report.as_dict())
+        return
+    echo(f"model {report.model}" + (f" ({report.trouble})" if report.trouble else ""))
+    from analysis.figures import COLUMNS  # with the models
+
+    print_table(COLUMNS, [figure.cells() for figure in report.figures])
+    if report.verdicts:
+        echo("\nwhat the machine had said, by the word of people here")
+        for verdict in report.verdicts:
+            echo(f"  {verdict.sentence()}")
+    for machine, person, posts in report.confusions:
+        echo(f"  domain {machine}, people say {person}: {posts} posts")
+    for name, text in report.scripts.items():
+        echo(f"\nbenchmarks/{name}\n{text.rstrip()}")
+    for note in report.notes:
+        echo(note)
+
+
+@app.command()
 def deadline(
     rule: Annotated[str, typer.Argument(help="Id of a rule: R02, H01 ...")],
     start: Annotated[str, typer.Option("--from", help="ISO 8601 time; without a zone: the city's.")],
@@ -752,10 +845,16 @@ def purge(
 def doctor(as_json: AsJson = False) -> None:
     """Is everything well? Channels, roster, calendar, disk, lag, sources, record. Exit code 1 if something is not."""
     from alerts.health import health  # loads the channels
-    from incidents.condition import condition  # with the rest of the database's room
+    from analysis import model_store  # loads the models
+    from incidents.condition import Finding, condition  # with the rest of the database's room
 
     with opened() as home:
-        findings: list[Any] = [*health(home.db, home.bundle, now()), *condition(home, now())]
+        level, text = model_store.finding(model_store.folder_of(home.settings.data_path))
+        findings: list[Any] = [
+            *health(home.db, home.bundle, now()),
+            *condition(home, now()),
+            Finding("model", level, text),
+        ]
     if as_json:
         print_json(findings)
     else:

@@ -34,6 +34,7 @@ from analysis.heat import (
     robust_growth,
 )
 from analysis.judge import Judge, JudgeInput, JudgeOutput
+from analysis.model_store import folder_of, token
 from analysis.places import Place
 from analysis.words import cut
 from config.bundle import Bundle
@@ -87,16 +88,18 @@ class _State:
 
 
 _states: WeakKeyDictionary[Database, _State] = WeakKeyDictionary()
-_judges: dict[int, tuple[Any, Judge]] = {}
+_judges: dict[int, tuple[Any, Any, Judge]] = {}
 
 
 def judge_for(bundle: Bundle) -> Judge:
-    """The process's judge for the places of this configuration."""
-    held = _judges.get(id(bundle.places))
-    if held is None or held[0] is not bundle.places:
+    """The process's judge for the places of this configuration; loaded anew when another model came into force."""
+    models = folder_of(bundle.settings.data_path)
+    held, model = _judges.get(id(bundle.places)), token(models)
+    if held is None or held[0] is not bundle.places or held[1] != (models, model):
         _judges.clear()
-        held = _judges[id(bundle.places)] = (bundle.places, Judge.load(bundle.places))
-    return held[1]
+        loaded = Judge.load(bundle.places, models)
+        held = _judges[id(bundle.places)] = (bundle.places, (models, model), loaded)
+    return held[2]
 
 
 def run(db: Database, bundle: Bundle, now: datetime, *, max_batches: int | None = None) -> AnalysisSummary:
@@ -104,10 +107,10 @@ def run(db: Database, bundle: Bundle, now: datetime, *, max_batches: int | None 
     summary = AnalysisSummary()
     size = bundle.settings.analysis.batch
     while max_batches is None or summary.batches < max_batches:
+        judge = judge_for(bundle)  # a model that was installed meanwhile judges from here on
         with db.reading() as session:
             waiting = posts.unjudged(session, size)
         if not waiting:
-        judge = judge_for(bundle)  # a model that was installed meanwhile judges from here on
             break
         # judged outside the transaction: the writer's lock is held for clustering only
         outputs = {output.id: output for output in judge.judge_batch([_input(row) for row in waiting])}

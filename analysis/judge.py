@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +20,7 @@ import numpy as np
 
 from analysis.fastsnow import load_snow
 from analysis.linear import TASKS, LinearModel
+from analysis.model_store import in_force
 from analysis.places import Gazetteer, Place
 from analysis.reading import Reader, Reading
 from analysis.risk import FastLimits, Hit, RiskWords, track
@@ -112,6 +113,19 @@ class Thresholds:
             cluster_signal=float(data["cluster"]["min_signal"]),
         )
 
+    def of(self, model: LinearModel) -> Thresholds:
+        """These thresholds with the offsets that were fitted with a model of this installation."""
+        if model.version == self.model:
+            return self
+        return replace(
+            self,
+            model=model.version,
+            offsets={
+                task: {label: float(value) for label, value in model.figures[task]["offsets"].items()}
+                for task in TASKS
+            },
+        )
+
 
 def gazetteer_of(places: Places) -> Gazetteer:
     """The matcher for the city's own districts, streets and functional areas."""
@@ -134,10 +148,14 @@ class Judge:
         }
 
     @classmethod
-    def load(cls, places: Places | None = None) -> Judge:
-        """The shipped model with the city's places; without places no district is recognised."""
+    def load(cls, places: Places | None = None, models: Path | None = None) -> Judge:
+        """The model in force with the city's places; without places no district is recognised.
+
+        `models`: where an installation keeps its own models (model_store.folder_of); without it the shipped one judges.
+        """
         gazetteer = gazetteer_of(places) if places is not None else None
-        return cls(LinearModel.load(), Reader(load_snow(), RiskWords.load(), gazetteer), Thresholds.load())
+        model = in_force(models).model
+        return cls(model, Reader(load_snow(), RiskWords.load(), gazetteer), Thresholds.load().of(model))
 
     def judge_batch(self, items: Sequence[JudgeInput], *, explain: bool = True) -> list[JudgeOutput]:
         """One output per input, in order."""

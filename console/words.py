@@ -94,6 +94,8 @@ EVENTS = {
     "account_created": "建立账号",
     "password_reset": "重置密码",
     "heartbeat": "平安报告",
+    "model_installed": "启用新训练的研判模型",
+    "model_rolled_back": "退回上一个研判模型",
 }
 CHANNELS = {
     "system": "系统",

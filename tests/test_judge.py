@@ -12,11 +12,13 @@ import pytest
 from analysis.judge import Judge, JudgeInput, Thresholds
 from analysis.linear import LinearModel
 from analysis.measures import report_task
+from analysis.verdict import frozen_posts
 from config.files import DEFAULTS
 from config.places import load_places
 
-SECOND_READER = Path(__file__).parent.parent / "analysis" / "second_reader.csv"
-CORPUS = Path(__file__).parent / "data" / "judgement_corpus.jsonl"
+MORE_LABELS = Path(__file__).parent.parent / "analysis" / "more_labels.csv"
+#: of the frozen posts, those for which the floors below were set
+FLOOR_POSTS = 75
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 
@@ -27,7 +29,7 @@ def judge() -> Judge:
 
 @pytest.fixture(scope="module")
 def judged(judge: Judge) -> list[tuple[dict[str, Any], Any]]:
-    rows = [json.loads(line) for line in CORPUS.read_text("utf-8").split("\n") if line]
+    rows = frozen_posts()[:FLOOR_POSTS]
     outputs = judge.judge_batch([JudgeInput(row["id"], "", row["text"], NOW) for row in rows])
     return list(zip(rows, outputs, strict=True))
 
