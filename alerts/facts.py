@@ -30,6 +30,7 @@ def facts_of(session: Session, bundle: Bundle, incident: IncidentView) -> Facts:
         place=incident.district or bundle.settings.city.name,
         domain=domain_label(incident.domain, say.language),
         level=incident.level,
+        proposed=incident.why.get("level_proposed") is True,
         first_posted_at=incident.first_posted_at,
         detected_at=incident.detected_at or incident.last_post_at,
         posts=incident.posts,

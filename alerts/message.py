@@ -59,6 +59,7 @@ class Facts:
     clocks: Sequence[Clock]
     console_url: str
     example: str = ""  # a line of an original post, redacted
+    proposed: bool = False  # the machine proposed this grade and no person has confirmed it
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def write(facts: Facts, occasion: Occasion, *, now: datetime, language: str, zon
     rows = _rows(facts, occasion, say)
     clocks = [_clock_line(clock, say, now) for clock in facts.clocks]
     short = _first_line(facts, say, now, _SHORT)
-    mark = f"{say.level(facts.level)}·{occasion.headline}"
+    mark = f"{say.level(facts.level, proposed=facts.proposed)}·{occasion.headline}"
     subject = f"[{mark}] {short}" if say.english else f"【{mark}】{short}"
     return Message(
         subject=subject,
@@ -216,7 +217,7 @@ def _html(
         .render(
             language=say.language.replace("_", "-"),
             colour=LEVEL_COLOUR.get(facts.level, LEVEL_COLOUR["general"]),
-            badge=f"{say.level(facts.level)} · {occasion.headline}",
+            badge=f"{say.level(facts.level, proposed=facts.proposed)} · {occasion.headline}",
             first=first,
             rows=rows,
             clocks_title=say("时限"),

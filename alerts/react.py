@@ -232,7 +232,15 @@ def _level_set(desk: Desk, incident: IncidentView, event: IncidentEvent) -> None
         was=desk.say.level(was),
         level=desk.say.level(incident.level),
     )
-    occasion = Occasion(desk.say("等级下调") if lower else desk.say("等级上调"), because, urgent=not lower)
+    headline = desk.say("等级下调") if lower else desk.say("等级上调")
+    if was == incident.level:  # a person stands by what the machine proposed
+        headline = desk.say("等级确定")
+        because = desk.say(
+            "{name}确定等级为{level}",
+            name=actor_name(desk, event.actor),
+            level=desk.say.level(incident.level),
+        )
+    occasion = Occasion(headline, because, urgent=not lower)
     people = ladder.asked_at(desk.bundle, desk.route(incident), 1, desk.now)
     if not lower:
         people.append(ladder.on_duty(desk.bundle, "leader", desk.now))

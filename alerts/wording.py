@@ -60,9 +60,10 @@ class Wording:
         """甲、乙、丙."""
         return (", " if self.english else "、").join(names)
 
-    def level(self, level: str) -> str:
-        """一般, 较大, 重大, 特别重大."""
-        return self(LEVEL_ZH.get(level, level))
+    def level(self, level: str, *, proposed: bool = False) -> str:
+        """一般, 较大, 重大, 特别重大; 拟定重大 while no person has confirmed it."""
+        name = self(LEVEL_ZH.get(level, level))
+        return self("拟定{level}", level=name) if proposed else name
 
     def role(self, role: str) -> str:
         """主班, 副班, 带班领导; a person's id stays."""

@@ -17,8 +17,8 @@ from typing import Any
 #: how long a score is remembered; longer is steadier, shorter follows a changing city
 MEMORY_WEEKS = 26
 MEMORY = timedelta(weeks=MEMORY_WEEKS)
-#: weeks' worth of belief in the count model
-PRIOR_WEEKS = 2.0
+#: weeks' worth of belief in the count model: at first, and once the city's own weeks speak
+PRIOR_WEEKS, LEAST_PRIOR_WEEKS = 2.0, 0.25
 #: until then two voices are never enough: nobody knows yet how often two come together by chance
 WARM_UP_WEEKS = 4.0
 #: a week with less than this share of an average week's posts is no experience
@@ -102,10 +102,11 @@ class Ledger:
         scores = sorted(
             (s for c, (t, s) in self._scores.items() if oldest <= t <= at and c not in real), reverse=True
         )
-        allowed = rate * (PRIOR_WEEKS + weeks)
+        prior = max(LEAST_PRIOR_WEEKS, PRIOR_WEEKS - lived / 2)
+        allowed = rate * (prior + weeks)
         warm = lived >= WARM_UP_WEEKS
         for count in range(min(len(scores), math.ceil(allowed) - 1), -1, -1):
-            by_prior = -math.log10((allowed - count) / PRIOR_WEEKS)
+            by_prior = -math.log10((allowed - count) / prior)
             below = scores[count] + 1e-9 if count < len(scores) else -math.inf
             limit = max(by_prior, below)
             if count == 0 or limit <= scores[count - 1]:

@@ -1,207 +1,217 @@
-"""How early and how often the burst track speaks on a dated stream: `python benchmarks/analysis_emergence.py`.
+"""False alarms as set, and how early: `QUANSHENG_DATA=... python -m benchmarks.analysis_emergence [rates|early|hot]`.
 
-Needs QUANSHENG_DATA (complaints_stream.jsonl, complaints_events.csv). Clusters the stream, then plays it post by
-post through `analysis.emerge.burst`, for several settings of false_alarms_per_week; prints alarms a week, the
-share of hot matters raised (five posts or more within 30 days, gold labels before July 2019), and the same on copies
-whose times were shuffled, where no matter bursts.
+`rates`: alarms a week against the setting, on streams as they are and with their times shuffled. `early`: incidents of
+5 to 50 authors put into the background, median delay and recall, against two simpler rules at the same number of
+false alarms. `hot`: which known matters of the complaint stream are raised, and at which message.
 """
 
 from __future__ import annotations
 
 import csv
-import json
 import os
 import random
+import statistics
 import sys
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from analysis.cluster import Clusterer, ClusterItem
-from analysis.emerge import MIN_VOICES, Background, Growth, Hour, Policy, burst
-from analysis.judge import Judge, JudgeInput
+from analysis.emerge import Growth, Hour, Policy
+from benchmarks.emergence_play import INJECTED_DOMAIN, ZONE, Ewma, Fixed, Player, Rule, score
+from benchmarks.emergence_streams import Message, complaints, hot_titles, questions, shuffled, weeks_of
 from config.settings import AnalysisSettings
 
-
-@dataclass(frozen=True)
-class Message:
-    """One message with what clustering and judging said."""
-
-    id: str
-    at: datetime
-    author: str
-    cluster: int
-    domain: str
-    signal: bool
-    negative: bool
+RATES = (1.0, 0.25, 4.0)
+WARM = timedelta(weeks=4)
+AUTHORS, DURATIONS_H, INJECTIONS = (5, 10, 20, 50), (6, 48, 168), 300
+WATCHED = frozenset(AnalysisSettings().watched_domains)
+COUNTS = (2, 3, 4, 5, 6)
 
 
-def read(data: Path) -> list[Message]:
-    """Judge and cluster the whole stream."""
-    rows = [
-        json.loads(line) for line in (data / "complaints_stream.jsonl").read_text("utf-8").split("\n") if line
-    ]
-    judge, clusterer, out = Judge.load(), Clusterer(), []
-    for start in range(0, len(rows), 256):
-        part = rows[start : start + 256]
-        items = [
-            JudgeInput(
-                r["id"], r["title"], r["text"], datetime.fromisoformat(r["published_at"]), author=r["author"]
+def everything(messages: Sequence[Message]) -> list[Message]:
+    """The same stream with every domain watched and every message a complaint: background in its full noise."""
+    return [replace(m, signal=True, domain=INJECTED_DOMAIN) for m in messages]
+
+
+def played(messages: Sequence[Message], *, again: bool = False) -> Player:
+    """The product's burst track over a whole stream."""
+    player = Player(RATES, WATCHED, again=again)
+    for m in messages:
+        player.play(m)
+    return player
+
+
+def after_warm_up(player: Player, messages: Sequence[Message], rate: float) -> int:
+    """Alarms after the first four weeks."""
+    return sum(at >= messages[0].at + WARM for _, at in player.alarms[rate])
+
+
+def rates(streams: dict[str, tuple[list[Message], bool, int]]) -> None:
+    """One line a stream and setting."""
+    print("stream | weeks | setting | alarms/week, first 4 weeks | alarms/week after them | measured / set")
+    for name, (messages, again, seeds) in streams.items():
+        copies = [shuffled(messages, seed) for seed in range(seeds)] if seeds else [messages]
+        players = [played(copy, again=again) for copy in copies]
+        weeks = weeks_of(messages)
+        for rate in sorted(RATES):
+            late = statistics.mean(after_warm_up(p, c, rate) for p, c in zip(players, copies, strict=True))
+            early = statistics.mean(len(p.alarms[rate]) for p in players) - late
+            thin = all(p.limits[rate].thin for p in players)
+            print(
+                f"{name} | {weeks:.0f} | {rate:g} | {early / 4:.2f} | {late / (weeks - 4):.2f} | "
+                f"{late / (weeks - 4) / rate:.2f}{' (thin: upper bound)' if thin else ''}",
+                flush=True,
             )
-            for r in part
-        ]
-        for item, output in zip(items, judge.judge_batch(items, explain=False), strict=True):
-            assert item.published_at is not None
-            assigned = clusterer.assign(
-                ClusterItem(
-                    item.id,
-                    item.title,
-                    item.text,
-                    item.published_at,
-                    output.places,
-                    item.author,
-                    output.districts,
+
+
+def simple_rules() -> dict[str, Rule]:
+    """The rules to compare with, fresh."""
+    found: dict[str, Rule] = {"EWMA": Ewma(WATCHED)}
+    return found | {f"{n} authors": Fixed(WATCHED, n) for n in COUNTS}
+
+
+def thresholds(messages: Sequence[Message], alarms: int) -> dict[str, float]:
+    """For each simple rule the threshold at which it raises as many clusters after the first weeks; chosen in hindsight."""
+    found = {}
+    for name, rule in simple_rules().items():
+        highest: dict[int, float] = {}
+        for m in messages:
+            value = rule.play(m)
+            if m.at >= messages[0].at + WARM and value > highest.get(m.cluster, 0.0):
+                highest[m.cluster] = value
+        # equal scores are raised together or not at all: never more false alarms than ours
+        values = sorted(highest.values(), reverse=True)
+        allowed = [v for v in sorted(set(values)) if sum(x >= v for x in values) <= alarms]
+        found[name] = 1e-9 if len(values) <= alarms else (allowed[0] if allowed else 1e9)
+    return found
+
+
+def arrivals(
+    start: datetime, authors: int, hours: int, player: Player, draw: random.Random
+) -> list[datetime]:
+    """When the authors of one incident write: evenly over its length, but as the hours of the week have it."""
+    profile = player.days[min(player.days, key=lambda day: abs((day - start.date()).days))][0].profile
+    assert profile is not None
+    times: list[datetime] = []
+    while len(times) < authors:
+        at = start + timedelta(hours=hours) * draw.random()
+        if draw.random() * 4 < profile.hours(at, at + timedelta(hours=1)):
+            times.append(at)
+    return sorted(times)
+
+
+def ours(times: Sequence[datetime], player: Player, rate: float) -> datetime | None:
+    """When the product raises an incident of one message from each author."""
+    hours: dict[datetime, int] = defaultdict(int)
+    for at in times:
+        hours[at.replace(minute=0, second=0, microsecond=0)] += 1
+        day = player.days.get(at.date())
+        if day is None or sum(hours.values()) < 2:
+            continue
+        growth = Growth(at, times[0], [Hour(h, n, n, 0) for h, n in hours.items()], INJECTED_DOMAIN, 1.0)
+        _, chance = score(growth, day[0], Policy(rate, WATCHED), {rate: day[1][rate]})
+        if chance is not None and chance >= day[1][rate].score:
+            return at
+    return None
+
+
+def theirs(times: Sequence[datetime], name: str, limit: float) -> datetime | None:
+    """When a simple rule raises the same incident."""
+    rule = simple_rules()[name]
+    for number, at in enumerate(times):
+        if rule.play(Message(str(number), at, str(number), 1, INJECTED_DOMAIN, True, True)) >= limit:
+            return at
+    return None
+
+
+def early(name: str, messages: Sequence[Message], rate: float) -> None:
+    """Recall and median delay by number of authors and length of the incident."""
+    player = played(messages)
+    alarms = after_warm_up(player, messages, rate)
+    limits = thresholds(messages, alarms)
+    print(f"\n{name}: setting {rate:g}, {alarms} alarms in {weeks_of(messages) - 4:.0f} weeks for every rule")
+    print("authors | hours | " + " | ".join(f"{rule}: recall, median h" for rule in ("ours", *limits)))
+    draw = random.Random(7)
+    days = [day for day in player.days if day >= (messages[0].at + 2 * WARM).date()]
+    for authors in AUTHORS:
+        for hours in DURATIONS_H:
+            delays: dict[str, list[float]] = {rule: [] for rule in ("ours", *limits)}
+            for _ in range(INJECTIONS):
+                day = days[draw.randrange(len(days))]
+                start = datetime(
+                    day.year, day.month, day.day, draw.randrange(24), draw.randrange(60), tzinfo=ZONE
                 )
-            )
-            out.append(
-                Message(
-                    item.id,
-                    item.published_at,
-                    item.author or "",
-                    assigned.incident,
-                    output.domain,
-                    output.signal,
-                    output.tone == "neg",
-                )
-            )
-    return out
+                times = arrivals(start, authors, hours, player, draw)
+                for rule in delays:
+                    found = ours(times, player, rate) if rule == "ours" else theirs(times, rule, limits[rule])
+                    if found is not None:
+                        delays[rule].append((found - times[0]) / timedelta(hours=1))
+            cells = [
+                f"{len(d) / INJECTIONS:.2f}, {statistics.median(d):.1f}" if d else "0.00, –"
+                for d in delays.values()
+            ]
+            print(f"{authors} | {hours} | " + " | ".join(cells), flush=True)
 
 
-class Player:
-    """Plays messages in time order and keeps the counts that job.py reads from the database."""
-
-    def __init__(self, policy: Policy) -> None:
-        self.policy = policy
-        self.raised: dict[int, datetime] = {}
-        self._hours: dict[int, dict[datetime, list[int]]] = defaultdict(dict)
-        self._authors: dict[int, set[str]] = defaultdict(set)
-        self._first: dict[int, datetime] = {}
-        self._domains: dict[int, Counter[str]] = defaultdict(Counter)
-        self._posts: Counter[int] = Counter()
-        self._signals: Counter[int] = Counter()
-        self._recent: deque[tuple[datetime, str]] = deque()
-        self._opened: deque[tuple[datetime, int]] = deque()
-
-    def play(self, message: Message) -> None:
-        """One message; a cluster is raised once."""
-        c, at = message.cluster, message.at
-        if c not in self._first:
-            self._first[c] = at
-            self._opened.append((at, c))
-        new = message.author not in self._authors[c]
-        self._authors[c].add(message.author)
-        cell = self._hours[c].setdefault(at.replace(minute=0, second=0, microsecond=0), [0, 0, 0])
-        cell[0] += new
-        cell[1] += 1
-        cell[2] += message.negative
-        self._domains[c][message.domain] += 1
-        self._posts[c] += 1
-        self._signals[c] += message.signal
-        self._recent.append((at, message.domain))
-        while self._recent and self._recent[0][0] < at - timedelta(days=98):
-            self._recent.popleft()
-        while self._opened and self._opened[0][0] < at - timedelta(days=98):
-            self._opened.popleft()
-        if c in self.raised or len(self._authors[c]) < MIN_VOICES:
-            return
-        if burst(self._growth(c, at), self._background(c, at), self.policy).raised:
-            self.raised[c] = at
-
-    def _domain(self, c: int) -> str:
-        real = {d: n for d, n in self._domains[c].items() if d != "none"}
-        return min(real, key=lambda d: (-real[d], d)) if real else "none"
-
-    def _growth(self, c: int, at: datetime) -> Growth:
-        hours = [Hour(h, v[0], v[1], v[2]) for h, v in sorted(self._hours[c].items())]
-        return Growth(at, self._first[c], hours, self._domain(c), self._signals[c] / self._posts[c])
-
-    def _background(self, c: int, at: datetime) -> Background:
-        end, domain = at - timedelta(days=14), self._domain(c)
-        recent = [d for t, d in self._recent if t >= end]
-        before = [d for t, d in self._recent if t < end]
-        opened = [
-            k for t, k in self._opened if t < end and k not in self.raised and self._domain(k) == domain
-        ]
-        per_week = max(len(recent) / 2, (len(recent) + len(before)) / 14)
-        surge, base = 1.0, before.count(domain)
-        if base >= 24:
-            surge = max(1.0, (max(0, recent.count(domain) - self._posts[c]) / 2) / (base / 12))
-        return Background(per_week, len(opened), sum(len(self._authors[k]) - 1 for k in opened), surge)
-
-
-def weeks_of(messages: Sequence[Message]) -> float:
-    """Length of the dense part of the stream."""
-    return max((messages[-1].at - messages[0].at).days / 7, 1.0)
-
-
-def hot(messages: Sequence[Message], events: dict[str, str]) -> dict[str, list[Message]]:
-    """Gold matters with five messages or more within 30 days."""
+def hot(messages: Sequence[Message], data: Path) -> None:
+    """Gold matters with five messages or more within 30 days: which are raised, and at which message."""
+    with (data / "complaints_events.csv").open(encoding="utf-8") as stream:
+        events = {row["id"]: row["event"] for row in csv.DictReader(stream)}
     by: dict[str, list[Message]] = defaultdict(list)
     for m in messages:
         if m.id in events:
             by[events[m.id]].append(m)
-    found = {}
-    for event, members in by.items():
-        for i in range(len(members) - 4):
-            if members[i + 4].at - members[i].at <= timedelta(days=30):
-                found[event] = members
-                break
-    return found
+    matters = [
+        ms
+        for ms in by.values()
+        if any(ms[i + 4].at - ms[i].at <= timedelta(days=30) for i in range(len(ms) - 4))
+    ]
+    player = played(messages)
+    print("\nsetting | alarms/week, true ones included | hot matters raised | at message (median)")
+    for rate in sorted(RATES):
+        raised = dict(reversed(player.alarms[rate]))
+        found = []
+        for ms in matters:
+            cluster = Counter(m.cluster for m in ms).most_common(1)[0][0]
+            if cluster in raised:
+                found.append(sum(m.at <= raised[cluster] for m in ms))
+        middle = statistics.median(found) if found else 0
+        print(
+            f"{rate:g} | {len(raised) / weeks_of(messages):.2f} | {len(found)}/{len(matters)} | {middle:g}",
+            flush=True,
+        )
 
 
 def main() -> int:
-    """Print one line a setting."""
+    """Print the tables that were asked for; all of them without an argument."""
     data = os.environ.get("QUANSHENG_DATA")
     if not data:
-        print("QUANSHENG_DATA is not set; it names the folder with complaints_stream.jsonl", file=sys.stderr)
+        print("QUANSHENG_DATA is not set; it names the folder with the streams", file=sys.stderr)
         return 2
-    messages = [m for m in read(Path(data)) if m.at.year >= 2019]
-    with (Path(data) / "complaints_events.csv").open(encoding="utf-8") as stream:
-        events = {row["id"]: row["event"] for row in csv.DictReader(stream)}
-    weeks, matters = weeks_of(messages), hot(messages, events)
-    watched = frozenset(AnalysisSettings().watched_domains)
-    everything = frozenset(m.domain for m in messages)
-    print(f"{len(messages)} messages, {weeks:.1f} weeks, {len(matters)} hot matters")
-    print(
-        "watched  false_alarms_per_week  alarms/week  hot raised  at post (median)  alarms/week, shuffled times"
-    )
-    for name, domains in (("default", watched), ("all", everything)):
-        for setting in (0.25, 0.5, 1.0, 2.0, 4.0):
-            policy = Policy(setting, domains)
-            player = Player(policy)
-            for m in messages:
-                player.play(m)
-            posts_at = []
-            for members in matters.values():
-                cluster = Counter(m.cluster for m in members).most_common(1)[0][0]
-                if cluster in player.raised:
-                    posts_at.append(sum(m.at <= player.raised[cluster] for m in members))
-            quiet = 0
-            for seed in range(3):
-                times = [m.at for m in messages]
-                order = list(messages)
-                random.Random(seed).shuffle(order)
-                shuffled = Player(policy)
-                for t, m in zip(times, order, strict=True):
-                    shuffled.play(Message(m.id, t, m.author, m.cluster, m.domain, m.signal, m.negative))
-                quiet += len(shuffled.raised)
-            median = sorted(posts_at)[len(posts_at) // 2] if posts_at else 0
-            print(
-                f"{name:8} {setting:21.2f} {len(player.raised) / weeks:12.2f} {len(posts_at):7}/{len(matters)} "
-                f"{median:17} {quiet / 3 / weeks:12.2f}"
-            )
+    asked, folder = set(sys.argv[1:]) or {"rates", "early", "hot"}, Path(data)
+    city = complaints(folder)
+    titles: list[Message] = []
+    if asked & {"rates", "early"}:
+        clustered, cells = hot_titles(folder)
+        titles = everything(clustered)
+    if "rates" in asked:
+        rates(
+            {
+                "complaints": (city, False, 0),
+                "complaints, shuffled x 4": (city, False, 4),
+                "hot list, keyword clusters": (titles, False, 0),
+                "hot list, keyword clusters, shuffled x 2": (titles, False, 2),
+                "hot list, cells of category and domain, shuffled x 1": (everything(cells), True, 1),
+                "questions 2022": (everything(questions(folder, "2022-01-01", "2023-01-01")), False, 0),
+            }
+        )
+    if "early" in asked:
+        early("complaints, shuffled", shuffled(city, 0), 1.0)
+        early("hot list, keyword clusters, shuffled", shuffled(titles, 0), 4.0)
+    if "hot" in asked:
+        hot(city, folder)
     return 0
 
 

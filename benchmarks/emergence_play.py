@@ -8,19 +8,32 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from analysis.alarms import Ledger, Limit
+from analysis.alarms import Ledger, Limit, by_model
 from analysis.counts import Profile
-from analysis.emerge import MIN_SIGNAL_SHARE, PAST, WARM_VOICES, Background, Growth, Hour, Policy, burst
+from analysis.emerge import (
+    MIN_SIGNAL_SHARE,
+    PAST,
+    WARM_VOICES,
+    Background,
+    Growth,
+    Hour,
+    Policy,
+    burst,
+    tests_per_week,
+)
 from benchmarks.emergence_streams import Message
 
 ZONE = ZoneInfo("Asia/Shanghai")
 RECENT, BASELINE, PROFILE = timedelta(days=14), timedelta(days=84), timedelta(days=56)
 #: a cell that lives for ever may alarm again after so long, as a new incident
 AGAIN = timedelta(days=14)
+NEVER = timedelta(days=9999)
+INJECTED_DOMAIN = "housing"
 
 
 @dataclass
@@ -33,8 +46,7 @@ class Cluster:
     domains: Counter[str] = field(default_factory=Counter)
     posts: int = 0
     signals: int = 0
-    episode: int = 0
-    quiet_until: datetime | None = None
+    episode: Counter[float] = field(default_factory=Counter)  # by setting
 
     def take(self, m: Message) -> bool:
         """Count one message; True when its author is new."""
@@ -56,14 +68,20 @@ class Cluster:
 
 
 class Player:
-    """The burst track as the product runs it. `alarms`: (cluster, time)."""
+    """The burst track as the product runs it, for several settings at once: the count model's score is the same for all.
 
-    def __init__(self, policy: Policy, *, again: bool = False, learning: bool = True) -> None:
-        self.policy, self.again, self.learning = policy, again, learning
-        self.ledger = Ledger.for_rate(policy.false_alarms_per_week)
-        self.alarms: list[tuple[int, datetime]] = []
+    What is ordinary leaves out what the first setting raised. `alarms[setting]`: (cluster, time).
+    """
+
+    def __init__(self, rates: Sequence[float], watched: frozenset[str], *, again: bool = False) -> None:
+        self.policy, self.again = Policy(rates[0], watched), again
+        self.ledgers = {rate: Ledger.for_rate(rate) for rate in rates}
+        self.limits: dict[float, Limit] = {rate: by_model(rate) for rate in rates}
+        self.alarms: dict[float, list[tuple[int, datetime]]] = {rate: [] for rate in rates}
         self.clusters: dict[int, Cluster] = {}
-        self._raised: set[int] = set()
+        #: by day: what is ordinary for a new cluster of this domain, and the limits, to put incidents into
+        self.days: dict[date, tuple[Background, dict[float, Limit]]] = {}
+        self._quiet: dict[tuple[float, int], datetime] = {}
         self._recent: deque[tuple[datetime, str]] = deque()
         self._opened: deque[tuple[datetime, int]] = deque()
         self._hours: Counter[datetime] = Counter()
@@ -71,11 +89,9 @@ class Player:
         self._ordinary: dict[str, tuple[int, int, int]] = {}
         self._volumes: dict[str, tuple[int, int]] = {}
         self._profile = Profile.flat(ZONE)
-        self.limit: Limit | None = None
-        self.thin = False
 
-    def play(self, m: Message) -> bool:
-        """One message; True when it raises its cluster."""
+    def play(self, m: Message) -> None:
+        """One message."""
         cluster = self.clusters.get(m.cluster)
         if cluster is None:
             cluster = self.clusters[m.cluster] = Cluster(m.at)
@@ -84,45 +100,46 @@ class Player:
         self._recent.append((m.at, m.domain))
         self._hours[m.at.replace(minute=0, second=0, microsecond=0)] += 1
         self._day(m.at)
-        self.ledger.saw(m.at)
-        if m.cluster in self._raised:
-            if not self.again:
-                if len(cluster.authors) <= 30:
-                    self._score(m, cluster, raised=True)
-                return False
-            assert cluster.quiet_until is not None
-            if m.at < cluster.quiet_until:
-                return False
-            self._raised.discard(m.cluster)
-            cluster.episode += 1
+        for ledger in self.ledgers.values():
+            ledger.saw(m.at)
         if len(cluster.authors) < WARM_VOICES:
-            return False
-        if self._score(m, cluster, raised=False):
-            self.alarms.append((m.cluster, m.at))
-            self._raised.add(m.cluster)
-            if self.learning:
-                self.limit = self.ledger.limit(m.at, self.policy.false_alarms_per_week)
-            cluster.quiet_until = m.at + AGAIN
-            return True
-        return False
+            return
+        decision, chance = score(
+            self._growth(m, cluster), self._background(cluster), self.policy, self.limits
+        )
+        for rate, ledger in self.ledgers.items():
+            quiet = self._quiet.get((rate, m.cluster))
+            if quiet is not None and m.at < quiet:
+                if not self.again and len(cluster.authors) <= 30 and decision is not None:
+                    ledger.note(m.cluster, m.at, decision)
+                continue
+            episode = m.cluster * 1000 + cluster.episode[rate] if self.again else m.cluster
+            if quiet is not None:
+                cluster.episode[rate] += 1
+                del self._quiet[rate, m.cluster]
+            if decision is not None:
+                ledger.note(episode, m.at, decision)
+            if chance is not None and chance >= self.limits[rate].score:
+                self.alarms[rate].append((m.cluster, m.at))
+                self._quiet[rate, m.cluster] = m.at + (AGAIN if self.again else NEVER)
+                self.limits[rate] = ledger.limit(m.at, rate)
 
-    def _score(self, m: Message, cluster: Cluster, *, raised: bool) -> bool:
+    def _growth(self, m: Message, cluster: Cluster) -> Growth:
         since = m.at - PAST
-        hours = [Hour(h, *v) for h, v in sorted(cluster.hours.items()) if h >= since]
-        growth = Growth(m.at, cluster.first, hours, cluster.domain, cluster.signals / cluster.posts)
-        decision = burst(growth, self._background(cluster), self.policy, self.limit)
-        if decision.score is not None and self.learning:
-            self.ledger.note(m.cluster * 1000 + cluster.episode, m.at, decision.score)
-        return decision.raised and not raised
+        for hour in [h for h in cluster.hours if h < since]:
+            del cluster.hours[hour]
+        hours = [Hour(h, *v) for h, v in cluster.hours.items()]
+        return Growth(m.at, cluster.first, hours, cluster.domain, cluster.signals / cluster.posts)
 
-    def _background(self, cluster: Cluster) -> Background:
+    def _background(self, cluster: Cluster | None, domain: str = "") -> Background:
+        domain = cluster.domain if cluster else domain
         recent = sum(n for n, _ in self._volumes.values())
         before = sum(n for _, n in self._volumes.values())
-        new, base = self._volumes.get(cluster.domain, (0, 0))
+        new, base = self._volumes.get(domain, (0, 0))
         surge = 1.0
         if base >= 24:
-            surge = max(1.0, (max(0, new - cluster.posts) / 2) / (base / 12))
-        count, joined, squares = self._ordinary.get(cluster.domain, (0, 0, 0))
+            surge = max(1.0, (max(0, new - (cluster.posts if cluster else 0)) / 2) / (base / 12))
+        count, joined, squares = self._ordinary.get(domain, (0, 0, 0))
         return Background(
             max(recent / 2, (recent + before) / 14), count, joined, surge, squares, self._profile
         )
@@ -142,7 +159,7 @@ class Player:
         self._volumes = {d: (new[d], old[d]) for d in new | old}
         sums: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
         for time, number in self._opened:
-            if time < split and number not in self._raised:
+            if time < split and (self.policy.false_alarms_per_week, number) not in self._quiet:
                 cluster = self.clusters[number]
                 more = len(cluster.authors) - 1
                 for position, value in enumerate((1, more, more * more)):
@@ -153,10 +170,22 @@ class Player:
         for hour in [h for h in self._hours if h < midnight - PROFILE]:
             del self._hours[hour]
         self._profile = Profile.learn(self._hours, max(first, midnight - PROFILE), midnight, ZONE)
-        self.ledger.forget(at)
-        if self.learning:
-            self.limit = self.ledger.limit(at, self.policy.false_alarms_per_week)
-            self.thin = self.limit.thin or not self.limit.warm
+        for rate, ledger in self.ledgers.items():
+            ledger.forget(at)
+            self.limits[rate] = ledger.limit(at, rate)
+        self.days[at.date()] = (self._background(None, INJECTED_DOMAIN), dict(self.limits))
+
+
+def score(
+    growth: Growth, background: Background, policy: Policy, limits: Mapping[float, Limit]
+) -> tuple[float | None, float | None]:
+    """What the ledger notes, and the score that may raise the cluster now; None when nothing could."""
+    warm = any(limit.warm for limit in limits.values())
+    decision = burst(growth, background, policy, Limit(-3.0, warm=warm))
+    if not decision.raised:
+        return decision.score, None
+    tests = tests_per_week(background, bool(decision.why["watched"]))
+    return decision.score, -math.log10(float(decision.why["p"]) * tests)
 
 
 class Rule:
@@ -203,6 +232,8 @@ class Ewma(Rule):
             now = 0.0
         now += new
         self._state[m.cluster] = (hour, now, mean, variance)
+        if len(self.clusters[m.cluster].authors) < 2:  # as ours: one author is no burst
+            return 0.0
         return (now - mean) / (math.sqrt(variance) + self.bias)
 
 

@@ -138,7 +138,9 @@ def _next_number(session: Session, now: datetime) -> str:
 def _project(row: Incident, now: Situation) -> None:
     """Refresh the cached columns from the fold."""
     row.state, row.version, row.epoch, row.round = now.state, now.version, now.epoch, now.round
-    row.level, row.track, row.why = now.level, now.track, now.why
+    row.level, row.track = now.level, now.track
+    # no column of its own: shown beside the grade, and gone once a person has said one
+    row.why = {**now.why, "level_proposed": True} if now.proposed else now.why
     row.department, row.officer, row.parent_id = now.department, now.officer, now.parent_id
     for name in INSTANTS:
         setattr(row, name, now.times.get(name))

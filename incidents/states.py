@@ -40,6 +40,8 @@ OPEN_STATES = (
 )
 #: Grades of an incident, ascending: 一般, 较大, 重大, 特别重大.
 LEVELS = ("general", "serious", "major", "critical")
+#: Grades that the machine may only propose; a person confirms them.
+TO_CONFIRM = ("major", "critical")
 #: Typed reasons of a false alarm.
 FALSE_ALARM_REASONS = (
     "wrong_place",
@@ -70,6 +72,7 @@ class Situation:
     epoch: int = 0
     round: int = 0
     level: str = "general"
+    proposed: bool = False  # 拟定: the machine proposed major or critical and no person has said a grade yet
     department: str = ""
     officer: str = ""
     parent_id: int | None = None
@@ -113,9 +116,10 @@ class Acknowledge:
 
 @dataclass(frozen=True)
 class Confirm:
-    """研判属实: the matter is real."""
+    """研判属实: the matter is real. With a `level` the grade is definite; without one a proposed grade stays proposed."""
 
     note: str = ""
+    level: str = ""
 
 
 @dataclass(frozen=True)
@@ -297,7 +301,11 @@ def decide(now: Situation, command: Command, at: datetime) -> list[Fact]:
             f"事件现处“{STATE_ZH[now.state]}”状态，不能执行此操作。请刷新页面查看最新状态。",
             f"the incident is in state '{now.state}': {type(command).__name__} is not possible; reload to see its present state",
         )
-    return [_DECIDERS[type(command)](now, command, at)]
+    facts = [_DECIDERS[type(command)](now, command, at)]
+    if isinstance(command, Confirm) and command.level and command.level != now.level:
+        # another grade than proposed has its own clocks: it is set as by itself
+        facts.append(_set_level(now, SetLevel(command.level, command.note), at))
+    return facts
 
 
 def _fact(now: Situation, kind: str, payload: dict[str, Any], *, epoch: int = 0, round_: int = 0) -> Fact:
@@ -331,7 +339,13 @@ def _acknowledge(now: Situation, command: Acknowledge, at: datetime) -> Fact:
 
 
 def _confirm(now: Situation, command: Confirm, at: datetime) -> Fact:
-    return _fact(now, "confirmed", asdict(command))
+    _require(
+        not command.level or command.level in LEVELS,
+        "未知等级。",
+        f"unknown level {command.level!r}; one of {', '.join(LEVELS)}",
+    )
+    payload = {"note": command.note}
+    return _fact(now, "confirmed", payload | ({"level": command.level} if command.level else {}))
 
 
 def _false_alarm(now: Situation, command: FalseAlarm, at: datetime) -> Fact:
@@ -425,7 +439,10 @@ def _set_level(now: Situation, command: SetLevel, at: datetime) -> Fact:
     _require(
         command.level in LEVELS, "未知等级。", f"unknown level {command.level!r}; one of {', '.join(LEVELS)}"
     )
-    _require(command.level != now.level, "等级没有变化。", f"the level already is {now.level}")
+    # saying the proposed grade is no change of it, but makes it definite
+    _require(
+        command.level != now.level or now.proposed, "等级没有变化。", f"the level already is {now.level}"
+    )
     lower = LEVELS.index(command.level) < LEVELS.index(now.level)
     _require(not lower or command.reason.strip(), "降低等级须写明理由。", "lowering the level needs a reason")
     return _fact(now, "level_set", {**asdict(command), "from": now.level, "lower": lower})
@@ -486,6 +503,7 @@ def _detected(now: Situation, fact: Fact, at: datetime) -> Situation:
         track=fact.payload["track"],
         why=fact.payload["why"],
         level=fact.payload["level"],
+        proposed=fact.payload["track"] != "manual" and fact.payload["level"] in TO_CONFIRM,
         times=_instant(now, "detected_at", at),
     )
 
@@ -540,7 +558,12 @@ def _reopened(now: Situation, fact: Fact, at: datetime) -> Situation:
 
 
 def _level_set(now: Situation, fact: Fact, at: datetime) -> Situation:
-    return replace(now, level=fact.payload["level"])
+    return replace(now, level=fact.payload["level"], proposed=False)
+
+
+def _confirmed(now: Situation, fact: Fact, at: datetime) -> Situation:
+    moved = _to(State.CONFIRMED, "confirmed_at")(now, fact, at)
+    return replace(moved, proposed=moved.proposed and not fact.payload.get("level"))
 
 
 def _page_sent(now: Situation, fact: Fact, at: datetime) -> Situation:
@@ -550,7 +573,7 @@ def _page_sent(now: Situation, fact: Fact, at: datetime) -> Situation:
 _EVOLVERS: dict[str, Callable[[Situation, Fact, datetime], Situation]] = {
     "detected": _detected,
     "page_acknowledged": _page_acknowledged,
-    "confirmed": _to(State.CONFIRMED, "confirmed_at"),
+    "confirmed": _confirmed,
     "false_alarm": _to(State.FALSE_ALARM),
     "merged": _merged,
     "unmerged": _unmerged,

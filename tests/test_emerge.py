@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import math
+import random
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from analysis import job
-from analysis.counts import nb_tail
+from analysis.alarms import Ledger, Limit
+from analysis.counts import Profile, nb_tail, ordinary_of, working
 from analysis.emerge import Background, Growth, Hour, Policy, burst, fast_track
-from analysis.heat import grade, propose_level
+from analysis.heat import (
+    explain,
+    grade,
+    heat,
+    level_of,
+    media_share,
+    overrides,
+    propose_level,
+    read_harm,
+    robust_growth,
+)
 from analysis.judge import Judge, JudgeInput
 from analysis.risk import RiskWords
 from config.bundle import Bundle, load_bundle
 from incidents import judgements, posts, queries
+from incidents.beats import get_beat
 from incidents.migrate import upgrade
 from incidents.posts import NewPost
 from incidents.session import Database
@@ -290,3 +307,186 @@ def test_why_not_gives_the_arithmetic_of_silence(db: Database, bundle: Bundle) -
     assert why is not None
     assert not why["would_raise"]
     assert "未报" in why["sentence_zh"]
+
+
+def scores(times: Sequence[float], *, at_h: float = 400.0, surge: float = 1.0) -> float | None:
+    """Score of a cluster whose authors wrote so many hours before `at_h` ended."""
+    at = AT + timedelta(hours=at_h)
+    hours: dict[datetime, int] = {}
+    for hour in times:
+        when = (AT + timedelta(hours=hour)).replace(minute=0)
+        hours[when] = hours.get(when, 0) + 1
+    cells = [Hour(h, n, n, 0) for h, n in sorted(hours.items())]
+    growth_now = Growth(at, cells[0].hour, cells, "housing", 1.0)
+    return burst(growth_now, Background(100.0, surge=surge), POLICY, Limit(0.0, warm=True)).score
+
+
+TIMES = st.lists(st.integers(0, 400), min_size=2, max_size=40)
+
+
+@settings(max_examples=150, deadline=None)
+@given(TIMES, st.integers(1, 5))
+def test_more_authors_now_never_lower_the_score(times: list[int], more: int) -> None:
+    before = scores(times)
+    after = scores([*times, *[400] * more])
+    assert before is None or (after is not None and after >= before - 1e-9)
+
+
+@settings(max_examples=150, deadline=None)
+@given(TIMES, st.integers(1, 300))
+def test_waiting_never_raises_the_score(times: list[int], wait: int) -> None:
+    # waiting past a day or a week of silence also ends the comparison with the same hours before: left out here
+    now = scores(times)
+    later = scores(times, at_h=400.0 + wait)
+    assert later is None or now is None or later <= now + 1e-9
+
+
+def test_a_surge_of_the_whole_domain_explains_more() -> None:
+    calm, stormy = scores([380, 390, 399]), scores([380, 390, 399], surge=8.0)
+    assert calm is not None
+    assert stormy is not None
+    assert stormy < calm
+
+
+def test_a_holiday_night_counts_for_fewer_hours_than_a_working_morning() -> None:
+    zone = ZoneInfo("Asia/Shanghai")
+    start = datetime(2026, 1, 5, tzinfo=zone)
+    posts = {
+        (start + timedelta(hours=h)).astimezone(UTC): 20.0
+        for h in range(24 * 56)
+        if 8 <= (start + timedelta(hours=h)).hour < 18 and working((start + timedelta(hours=h)).date())
+    }
+    profile = Profile.learn(posts, start.astimezone(UTC), (start + timedelta(days=56)).astimezone(UTC), zone)
+    busy = datetime(2026, 3, 10, 9, tzinfo=zone)
+    assert profile.hours(busy, busy + timedelta(hours=3)) > 6
+    assert profile.hours(busy.replace(hour=1), busy.replace(hour=4)) < 0.3
+    # a day off in the week (Labour Day) is a day off, a make-up Saturday is a working day
+    assert profile.hours(datetime(2026, 5, 1, 9, tzinfo=zone), datetime(2026, 5, 1, 12, tzinfo=zone)) < 0.5
+    assert profile.hours(datetime(2026, 5, 9, 9, tzinfo=zone), datetime(2026, 5, 9, 12, tzinfo=zone)) > 6
+    week = timedelta(days=7)
+    assert profile.hours(busy, busy + week) == pytest.approx(168, rel=0.02)
+    # beyond the published notices a plain week stands in
+    assert working(date(2090, 1, 2))
+
+
+def test_the_size_of_the_count_model_is_learnt_and_drawn_to_the_prior() -> None:
+    prior = ordinary_of(0, 0, 0, 1.0)
+    assert prior.follow_ups == pytest.approx(0.05)
+    assert prior.size == pytest.approx(0.8, rel=0.01)
+    # 10,000 clusters with half a follow-up each, very unequal: the prior hardly counts
+    wild = ordinary_of(10_000, 5_000, 100_000, 0.5)
+    assert wild.follow_ups == pytest.approx(0.5, rel=0.03)
+    assert wild.size < 0.05
+    assert wild.surge == 1.0
+
+
+@pytest.mark.parametrize("rate", [0.25, 1.0, 4.0])
+def test_the_ledger_keeps_the_set_rate_where_the_model_is_wrong(rate: float) -> None:
+    """The model says that scores above 0 come once a week; here they come 40 times as often and far higher."""
+    draw = random.Random(5)
+    ledger, alarms, weeks = Ledger.for_rate(rate), 0, 150
+    limit = ledger.limit(AT, rate)
+    for number in range(weeks * 40):
+        at = AT + timedelta(weeks=number / 40)
+        if number % 8 == 0:
+            ledger.forget(at)
+            limit = ledger.limit(at, rate)
+        ledger.saw(at)
+        value = draw.expovariate(0.3)
+        ledger.note(number, at, value)
+        if value >= limit.score and at >= AT + timedelta(weeks=8):
+            alarms += 1
+            limit = ledger.limit(at, rate)
+    assert rate / 1.5 <= alarms / (weeks - 8) <= rate * 1.5
+    assert limit.warm
+    assert not limit.thin
+
+
+def test_the_ledger_says_when_a_stream_is_too_thin_for_the_setting() -> None:
+    ledger = Ledger.for_rate(4.0)
+    for day in range(140):
+        ledger.saw(AT + timedelta(days=day))
+    ledger.note(1, AT + timedelta(days=100), 0.5)
+    assert ledger.limit(AT + timedelta(days=140), 4.0).thin
+
+
+def test_what_a_person_confirmed_is_no_false_alarm() -> None:
+    ledger = Ledger.for_rate(1.0)
+    for day in range(140):
+        ledger.saw(AT + timedelta(days=day))
+        ledger.note(day, AT + timedelta(days=day), 1.0 + day / 100)
+    at = AT + timedelta(days=140)
+    assert ledger.limit(at, 1.0, range(100, 140)).score < ledger.limit(at, 1.0).score
+
+
+def test_the_ledger_survives_being_written_down() -> None:
+    ledger = Ledger.for_rate(1.0)
+    for day in range(60):
+        ledger.saw(AT + timedelta(days=day))
+        ledger.note(day, AT + timedelta(days=day), day / 10)
+    at = AT + timedelta(days=60)
+    again = Ledger.from_json(json.loads(json.dumps(ledger.as_json())), 1.0)
+    assert again.limit(at, 1.0) == ledger.limit(at, 1.0)
+    assert Ledger.from_json({"scores": "nonsense", "posts": [[1]]}, 1.0).clusters() == []
+
+
+def test_heat_rises_with_authors_and_cools_by_waiting() -> None:
+    hours = [(AT - timedelta(hours=h), 2, 3) for h in range(10)]
+    assert heat([*hours, (AT, 1, 1)], AT) > heat(hours, AT)
+    assert heat(hours, AT + timedelta(days=2)) < heat(hours, AT)
+    assert heat([(AT, 10, 10)], AT) == pytest.approx(26, abs=0.5)
+    assert heat([], AT) == 0.0
+
+
+def test_thirty_ill_in_a_food_case_go_to_a_person_at_once() -> None:
+    assert read_harm("学校食堂三十五名学生呕吐腹泻").ill == 35
+    assert read_harm("已有42人住院").ill == 42
+    assert read_harm("我家孩子肚子疼").ill == 0
+    many = overrides(frozenset(), "food_safety", [read_harm("食堂出事，35名学生呕吐")])
+    assert many.reasons == ("ill:35",)
+    assert level_of(12.0, many) == "serious"
+    assert overrides(frozenset(), "food_safety", [read_harm("5名学生呕吐")]).reasons == ()
+    assert overrides(frozenset(), "housing", [read_harm("35名业主住院")]).reasons == ()
+
+
+def test_deaths_focus_and_linked_emergencies_override_the_score() -> None:
+    assert level_of(1.0, overrides(frozenset({"death"}), "transport", [])) == "serious"
+    focus = overrides(frozenset(), "security", [read_harm("城管暴力执法还打击报复举报人")])
+    assert focus.reasons == ("focus:trust",)
+    linked = overrides(frozenset(), "disaster", [], "major")
+    assert level_of(10.0, linked) == "major"
+    why = explain(grade(3, 2.0, 1, frozenset()), 10.0, linked, "major")
+    assert why["review_now"]
+    assert "重大" in why["grade_zh"]
+    assert "proposed grade major" in why["grade_en"]
+
+
+def test_media_and_interactions_only_add() -> None:
+    assert media_share(["https://weibo.com/1"]) == 0.0
+    assert media_share(["https://www.iqilu.com/a"]) == 0.5
+    assert media_share(["https://www.iqilu.com/a", "http://news.people.com.cn/b"]) == 1.0
+    assert media_share(["https://notpeople.com.cn/x", "no address"]) == 0.0
+    without = grade(20, 2.0, 2, frozenset())["score"]
+    assert grade(20, 2.0, 2, frozenset(), interactions=0.9)["score"] > without
+    assert grade(20, 2.0, 2, frozenset(), media=0.5)["score"] == pytest.approx(without + 7.5)
+
+
+def test_growth_is_a_robust_z_of_the_last_day() -> None:
+    steady = [(AT - timedelta(days=d, hours=1), 4) for d in range(15)]
+    assert robust_growth(steady, AT) == 0.0
+    # one wild day in the baseline does not hide the growth of today
+    assert robust_growth([*steady, (AT, 12), (AT - timedelta(days=6, hours=2), 200)], AT) >= 12
+
+
+def test_a_detection_holds_heat_grade_and_ledger(db: Database, bundle: Bundle) -> None:
+    save(db, growing(6))
+    summary = job.run(db, bundle, AT + timedelta(hours=8))
+    with db.reading() as session:
+        incident = queries.get_incident(session, summary.detected[0])
+        held = get_beat(session, job.LEDGER)
+    assert incident is not None
+    assert held is not None
+    assert incident.why["heat"] > 0
+    assert set(incident.why["grade"]) == {"severity", "reach", "growth", "media", "score"}
+    assert "评分" in incident.why["grade_zh"]
+    assert [entry[0] for entry in held.value["scores"]] == [summary.detected[0]]

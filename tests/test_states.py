@@ -201,3 +201,21 @@ def test_no_history_breaks_the_rules(commands: list[Command]) -> None:
             assert now.department
         if before.page_acknowledged_epoch >= before.epoch and now.epoch > before.epoch:
             assert now.page_acknowledged_epoch < now.epoch, "an acknowledgement must not stop the next epoch"
+
+
+def test_a_machine_only_proposes_major_until_a_person_names_the_grade() -> None:
+    proposed = after(Detect("burst", {}, "major"))
+    assert proposed.proposed
+    assert not after(Detect("burst", {}, "serious")).proposed
+    assert not after(Detect("manual", {}, "critical")).proposed
+    # real, but nobody has said how grave: still proposed
+    assert after(Detect("burst", {}, "major"), Confirm()).proposed
+    definite = after(Detect("burst", {}, "major"), Confirm(level="major"))
+    assert (definite.state, definite.level, definite.proposed) == (State.CONFIRMED, "major", False)
+    other = after(Detect("burst", {}, "major"), Confirm("only one household", "serious"))
+    assert (other.state, other.level, other.proposed) == (State.CONFIRMED, "serious", False)
+    assert not after(Detect("burst", {}, "major"), SetLevel("major")).proposed
+    with pytest.raises(Refused, match="needs a reason"):
+        after(Detect("burst", {}, "major"), Confirm(level="serious"))
+    with pytest.raises(Refused, match="unknown level"):
+        after(Detect("burst", {}, "major"), Confirm(level="huge"))
