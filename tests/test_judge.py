@@ -16,7 +16,7 @@ from analysis.verdict import frozen_posts
 from config.files import DEFAULTS
 from config.places import load_places
 
-MORE_LABELS = Path(__file__).parent.parent / "analysis" / "more_labels.csv"
+SECOND_READER = Path(__file__).parent.parent / "analysis" / "second_reader.csv"
 #: of the frozen posts, those for which the floors below were set
 FLOOR_POSTS = 75
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
