@@ -176,6 +176,13 @@ def _hazards(row: JudgementView) -> list[Sentence]:
     elsewhere = row.reasons.get("elsewhere")
     if elsewhere:
         found.append(Sentence(f"说的是外地：{elsewhere}。", f"It plays in another place: {elsewhere}."))
+    if row.reasons.get("review"):
+        found.append(
+            Sentence(
+                "像是严重情况，但未达到快速通道的门槛，请人看一眼。",
+                "It may be grave but stays below the limits of the fast track: a person should look.",
+            )
+        )
     if not hits:
         found.append(Sentence("没有危险词，不走快速通道。", "No danger word: the fast track does not apply."))
     return found
@@ -222,10 +229,15 @@ def placed_so(post: Dossier, watched: frozenset[str], limits: Thresholds) -> lis
                 f"It is a near-copy of post {row.near_copy_of} and counts as no further voice.",
             )
         ]
+    if post.similarity == 1.0:
+        return [Sentence("事件由该帖开始。", "The incident began with it.")]
     features = likeness(post)
-    if post.similarity == 1.0 or not features:
+    if not features:
         return [
-            Sentence("事件由该帖开始，或由人归入。", "The incident began with it, or a person put it there.")
+            Sentence(
+                f"归入时的相似概率 {post.similarity or 0:.0%}；之后有人改动过事件的帖子，理由须待重新计算。",
+                f"It joined with probability {post.similarity or 0:.0%}; people changed the incident's posts since, so that its features are to be computed anew.",
+            )
         ]
     speaks = [name for name, share in features if share > 0][:4]
     against = [name for name, share in reversed(features) if share < 0][:2]
