@@ -701,6 +701,29 @@ def why(
 
 
 @app.command()
+def topics(
+    week: Annotated[
+        str | None, typer.Option(help="ISO week such as 2026-W47; default: the running one.")
+    ] = None,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Make them again from the posts as they are now.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What the posts of a week were about: topics by domain with their change on the week before."""
+    from commands.topics import topics_of_week  # loads the words
+
+    with opened() as home:
+        found = topics_of_week(home, week, now(), anew=anew)
+        language = home.settings.city.language
+    if as_json:
+        print_json(found.as_dict())
+        return
+    print_table(["domain", "topic", "posts", "last week", "change", "voices", "key"], found.table(language))
+    echo(found.summary(language))
+
+
+@app.command()
 def train(
     data: Annotated[
         Path | None,

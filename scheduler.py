@@ -31,6 +31,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 import alerts.job
 import analysis.job
+import analysis.topics_job
 import reports.job
 import spiders.job
 from config.settings import Settings
@@ -80,6 +81,10 @@ def _send(home: Installation, clock: Clock) -> object:
     return alerts.job.send(home.db, home.bundle, home.keys, clock)
 
 
+def _topics(home: Installation, clock: Clock) -> object:
+    return analysis.topics_job.run_due(home.db, home.bundle, clock())
+
+
 def _weekly(home: Installation, clock: Clock) -> object:
     now = clock()
     with home.db.transaction() as session:
@@ -115,6 +120,7 @@ JOBS: tuple[Job, ...] = (
     Job("judge", _judge, every(5)),
     Job("tick", _tick, every(2)),  # deadlines, ladder, daily heartbeat: messages into the outbox
     Job("send", _send, every(2)),
+    Job("topics", _topics, every(300)),  # once a day in fact; before the weekly report, which tells them
     Job(
         "weekly", _weekly, every(300)
     ),  # looks whether the week's report is still missing: downtime loses none

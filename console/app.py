@@ -15,7 +15,7 @@ from console import errors
 from console.context import Console
 from console.render import STATIC, asset_hashes, environment
 from console.security import Guard
-from console.views import accounts, ack, acts, api, auth, desk, export, incident, search, state, teach
+from console.views import accounts, ack, acts, api, auth, desk, export, incident, search, state, teach, topics
 from incidents.session import Database
 
 
@@ -33,7 +33,7 @@ def create_app(db: Database, bundle: Bundle, keys: Keys, now: Callable[[], datet
         openapi_url="/api/openapi.json",
     )
     app.state.console = Console(db, bundle, keys, now, environment(), asset_hashes())
-    for module in (auth, accounts, desk, search, export, state, teach, acts, incident, ack, api):
+    for module in (auth, accounts, desk, search, export, state, topics, teach, acts, incident, ack, api):
         app.include_router(module.router)
     # only files are compressed: compressed pages that hold a form token and an echoed query could leak the token
     app.mount("/static", GZipMiddleware(StaticFiles(directory=STATIC), minimum_size=1024), name="static")

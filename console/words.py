@@ -184,6 +184,7 @@ PARTS = {
     "job:tick": "时限巡检",
     "job:send": "发送",
     "job:heartbeat": "平安报告",
+    "job:topics": "话题",
     "job:weekly": "周报",
     "job:purge": "到期清理",
     "analysis": "研判批次",
@@ -194,6 +195,8 @@ PARTS = {
     "installed": "首次启动",
     "demo": "演示",
 }
+#: how a topic moved since the week before
+TRENDS = {"new": "新话题", "growing": "升温", "steady": "平稳", "fading": "降温"}
 DONE = {
     "ack": "已确认收到。",
     "confirm": "已研判属实。",
@@ -241,6 +244,7 @@ TABLES: dict[str, dict[str, str]] = {
     "why": WHY,
     "part": PARTS,
     "done": DONE,
+    "trend": TRENDS,
     "step": dict(STEPS),
 }
 

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+import analysis.topics_job
 import reports.job
 import scheduler
 from config.bundle import Bundle, load_bundle
@@ -309,6 +310,7 @@ class Walk:
 def finish(home: Installation, start: datetime, now: datetime) -> Summary:
     """Write the week's report as it stands, and count what the day brought."""
     year, week, _ = start.isocalendar()
+    analysis.topics_job.run(home.db, home.bundle, now, (f"{year}-W{week:02d}",))
     written = reports.job.run(home.db, home.bundle, home.keys, now, week=f"{year}-W{week:02d}", send=True)
     scheduler.run_once(
         home, lambda: now, lambda line: None, [job for job in scheduler.JOBS if job.name == "send"]

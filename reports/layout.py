@@ -78,12 +78,13 @@ def sections(model: WeeklyModel, words: Words) -> list[Section]:
     wanted = [
         ("matters", _("重点事件"), not model.empty),
         ("volume", _("帖文总量与情感"), model.volume.posts > 0 or model.volume.before > 0),
+        ("topics", _("本周话题"), any(row.topics for row in model.topics)),
         ("links", _("响应用时"), any(link.n or link.waiting for link in model.links)),
         ("clocks", _("法定时限"), bool(model.rules or model.missed)),
         ("departments", _("部门办理"), bool(model.departments)),
         ("own", _("监测覆盖与自查"), True),
     ]
-    numerals = "一二三四五六七" if words.chinese else "1234567"
+    numerals = "一二三四五六七八" if words.chinese else "12345678"
     shown = [(name, heading) for name, heading, show in wanted if show]
     mark = "、" if words.chinese else ". "
     return [Section(name, f"{numerals[index]}{mark}{heading}") for index, (name, heading) in enumerate(shown)]

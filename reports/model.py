@@ -158,6 +158,28 @@ class SourceRow(_Part):
     last_at: datetime | None
 
 
+class TopicLine(_Part):
+    """One topic of the week. Near-copies count once."""
+
+    key: str  # the same in every week
+    title: str
+    posts: int
+    voices: int
+    before: int  # posts in the week before
+    trend: str  # new | growing | steady | fading
+    example: str  # the beginning of one post, shortened
+
+
+class TopicDomain(_Part):
+    """What the posts of one watched domain were about."""
+
+    id: str
+    posts: int  # near-copies once; those in no topic are the rest
+    few: bool  # too few posts to tell topics
+    topics: tuple[TopicLine, ...]
+    gone: tuple[str, ...]  # titles of topics of the week before that are no longer there
+
+
 class AuditHead(_Part):
     """The end of the event chain at the end of the period."""
 
@@ -200,6 +222,7 @@ class WeeklyModel(_Part):
     department_names: dict[str, str]  # department id -> name, as configured when the report was written
     audit: AuditHead
     partly_deleted: bool  # retention has reached posts of this week or the one before
+    topics: tuple[TopicDomain, ...] = ()  # watched domains with posts; empty: no topics were made
 
     @property
     def preliminary(self) -> bool:
@@ -252,6 +275,8 @@ class WeeklyModel(_Part):
         """
         today = ("generated_at", "rules_version", "department_names", "partly_deleted", "sources")
         content = {key: value for key, value in self.stored().items() if key not in today}
+        if not self.topics:
+            content.pop("topics")  # reports of the time before there were topics keep their digest
         content["sources"] = sorted((row.id, row.posts, row.days) for row in self.sources if row.posts)
         text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()

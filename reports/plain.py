@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from reports.layout import Edition, footer, notices, sections, tone_line
 from reports.model import CountRow, WeeklyModel
-from reports.words import Words
+from reports.words import TOPICS, Words
 
 
 def plain_text(model: WeeklyModel, words: Words, edition: Edition) -> str:
@@ -59,6 +59,24 @@ def _volume_text(model: WeeklyModel, words: Words) -> list[str]:
     ]
 
 
+def _topics_text(model: WeeklyModel, words: Words) -> list[str]:
+    lines = []
+    for domain in model.topics:
+        lines.append(f"[{words.domain(domain.id)}] {words.topic_sum(domain, TOPICS)}")
+        lines += [
+            words._("  {title}：{posts}条，上周{before}条，{trend}").format(
+                title=line.title,
+                posts=words.number(line.posts),
+                before=words.number(line.before) if line.trend != "new" else "—",
+                trend=words.trend(line),
+            )
+            + (words._("；如：{text}").format(text=line.example) if line.example else "")
+            for line in domain.topics[:TOPICS]
+        ]
+        lines += filter(None, [words.gone(domain)])
+    return [*lines, words._("话题由系统按用词归纳，近似转发只计一次；例句为缩略。")]
+
+
 def _clocks_text(model: WeeklyModel, words: Words) -> list[str]:
     rows = [
         words._("{rule} {action}：按时{kept}，超时{missed}，运行中{running}，按时率{rate}；{clause}").format(
@@ -109,6 +127,7 @@ def _own_text(model: WeeklyModel, words: Words) -> list[str]:
 _SECTION_TEXT: dict[str, Callable[[WeeklyModel, Words], list[str]]] = {
     "matters": _matters_text,
     "volume": _volume_text,
+    "topics": _topics_text,
     "links": lambda model, words: [words.link_sentence(link) for link in model.links],
     "clocks": _clocks_text,
     "departments": _departments_text,

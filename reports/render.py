@@ -19,7 +19,7 @@ from reports.charts import days_chart, pairs_chart
 from reports.layout import Edition, footer, groups, notices, sections, tone_line
 from reports.model import CountRow, WeeklyModel
 from reports.plain import plain_text
-from reports.words import Words
+from reports.words import TOPICS, Words
 
 #: domains drawn; the table below the chart holds all
 DRAWN = 8
@@ -134,6 +134,7 @@ def _context(model: WeeklyModel, words: Words, edition: Edition) -> dict[str, ob
         "tone_line": tone_line(model, words),
         "top_domains": _drawn(model),
         "footer": footer(model, words),
+        "shown_topics": TOPICS,
     }
 
 

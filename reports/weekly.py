@@ -16,6 +16,7 @@ from reports.duties import by_rule, departments, links
 from reports.matters import Desk
 from reports.model import AuditHead, WeeklyModel
 from reports.period import period_of, reached_by_retention
+from reports.topics import topic_domains
 from reports.volume import counts, days, sources, volume
 
 
@@ -55,5 +56,6 @@ def build_weekly(session: Session, bundle: Bundle, week: str, now: datetime) -> 
         department_names=department_names,
         audit=AuditHead(seq=head.seq, hash=head.hash),
         partly_deleted=reached_by_retention(period, bundle.settings.privacy.post_days, now),
+        topics=topic_domains(session, period, bundle.settings.analysis.watched_domains),
         **desk.matters(),
     )

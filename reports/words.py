@@ -12,11 +12,23 @@ from zoneinfo import ZoneInfo
 
 from config.domains import domain_label
 from config.i18n import translator
-from reports.model import CountRow, DepartmentRow, IncidentLine, LinkRow, MissedLine, RuleRow, WeeklyModel
+from reports.model import (
+    CountRow,
+    DepartmentRow,
+    IncidentLine,
+    LinkRow,
+    MissedLine,
+    RuleRow,
+    TopicDomain,
+    TopicLine,
+    WeeklyModel,
+)
 from reports.reasons import detection_reason
 
 #: numbers cited in one sentence before "and n more"; the tables below the sentence name all
 CITED = 6
+#: topics of a domain that the report lists, and topics named as gone
+TOPICS, GONE = 5, 3
 
 
 class Words:
@@ -100,6 +112,38 @@ class Words:
     def domain(self, domain: str) -> str:
         """Name of a domain; posts outside all domains are called so."""
         return self._("领域外") if domain in ("none", "") else domain_label(domain, self.language)
+
+    def trend(self, line: TopicLine) -> str:
+        """How a topic moved since the week before."""
+        names = {
+            "new": self._("新话题"),
+            "growing": self._("升温"),
+            "steady": self._("平稳"),
+            "fading": self._("降温"),
+        }
+        return names[line.trend]
+
+    def topic_sum(self, domain: TopicDomain, shown: int) -> str:
+        """Posts of a domain, those in topics, and what is not shown."""
+        if domain.few:
+            return self._("本周仅{n}条，不足以归纳话题。").format(n=self.number(domain.posts))
+        held = sum(line.posts for line in domain.topics)
+        if not held:
+            return self._("本周{n}条，各说各事，没有成形的话题。").format(n=self.number(domain.posts))
+        text = self._("本周{n}条，其中{held}条归入{topics}个话题，其余不成话题。").format(
+            n=self.number(domain.posts), held=self.number(held), topics=len(domain.topics)
+        )
+        if len(domain.topics) > shown:
+            text += self._("仅列前{n}个。").format(n=shown)
+        return text.strip()
+
+    def gone(self, domain: TopicDomain) -> str:
+        """Topics of the week before that are no longer there; empty when there are none."""
+        if not domain.gone:
+            return ""
+        return self._("上周有、本周未再出现：{list}。").format(
+            list=("；" if self.chinese else "; ").join(domain.gone[:GONE])
+        )
 
     def state(self, state: str) -> str:
         """Name of a state."""

@@ -357,4 +357,4 @@ def test_run_once_tells_each_stage(quansheng: Quansheng) -> None:
     ran = quansheng("run", "--once")
     assert ran.code == 0, ran.err
     stages = [line.split(":")[0] for line in ran.out.splitlines()]
-    assert stages == ["crawl", "judge", "tick", "send", "weekly", "purge"]
+    assert stages == ["crawl", "judge", "tick", "send", "topics", "weekly", "purge"]
