@@ -1,34 +1,54 @@
 """Which incident a post belongs to: one pass, online, in order of arrival, late posts allowed.
 
 An incident is a concrete matter: same place or organisation and same problem. A post is compared with
-the few incidents that share its rarest words or its places (a pruned inverted index), by a logistic
-score over word likeness, shared or contradicting places, the same author and the time between. Cost per post
-does not grow with the number of incidents: postings and candidates are bounded. The state of
-an incident is its `Sketch`, a small JSON value; an index rebuilt from the sketches, in order of incident number,
-gives the same answers as the one that was lost.
+the few incidents that share its rarest words or its places (a pruned inverted index), by boosted trees and a logistic
+score over word likeness, rare pairs and triples of characters, shared or contradicting places, the same author and the
+time between. Cost per post does not grow with the number of incidents: postings and candidates are bounded. The state of
+an incident is its `Sketch`, a small JSON value, packed to about a kilobyte while it rests; an index rebuilt from the sketches,
+in order of incident number, gives the same answers as the one that was lost.
 """
 
 from __future__ import annotations
 
+import base64
 import heapq
+import io
 import json
+import lzma
 import math
 import re
+import struct
 import zlib
+from array import array
 from bisect import bisect_left
-from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from analysis.cluster_pack import (
+    DAY,
+    FEATURES,
+    HEAD,
+    compare_rows,
+    member_row,
+    name_ids,
+    section,
+    vote,
+    word_id,
+)
 from analysis.copies import CopyFinder
 from analysis.places import IDENTIFYING, Place, same_name
+from analysis.trees import Trees
 from analysis.words import cut, rarity
 
 WEIGHTS = Path(__file__).parent / "models" / "cluster.json"
+TREES = Path(__file__).parent / "models" / "cluster.npz.xz"
 TITLE_WEIGHT = 3.0
 BODY_CHARS = 220
 TERMS_KEPT = 60  # of a centroid
@@ -38,6 +58,12 @@ POSTING = 300  # newest incidents remembered per term
 QUERY_TERMS = 10
 CANDIDATES = 16
 KEYS_KEPT = 60  # of one incident in the index
+NAMES_KEPT, SUBJECTS_KEPT = 24, 16
+#: unpacked sketches kept at hand
+HOT = 2000
+VERSION = 2  # of a stored sketch
+#: the same words about another estate are another matter, and so is other trouble at the same place
+RULES: Mapping[str, float] = {"other_subject": -14.0, "no_common_trouble": -2.5}
 NAME_VOTE = 0.4
 #: rarity (natural log) of words that every complaint holds
 EVERYDAY = 2.0
@@ -84,10 +110,10 @@ class Read:
     """A post reduced to what is compared."""
 
     vector: Vector
-    #: the words without those of place names: what is wrong, wherever
-    problem: Vector
-    title: frozenset[str]
-    title_mass: float
+    #: its trouble, title and character triples as a row of an incident (`cluster_pack.member_row`)
+    member: bytes
+    #: [id, rarity * 20] of the words of the title
+    words: Any
     names: tuple[str, ...]  # identifying places
     title_names: tuple[str, ...]
     #: estates, schools ... of the title: what makes the same trouble elsewhere another matter
@@ -102,7 +128,7 @@ class Sketch:
     """The clustering state of one incident: centroid, last members, places."""
 
     terms: Vector
-    members: deque[tuple[Vector, frozenset[str], float]]
+    members: deque[bytes]
     names: Counter[str]
     areas: Counter[str]
     authors: deque[int]
@@ -111,13 +137,14 @@ class Sketch:
     posts: int = 1
     subjects: Counter[str] = field(default_factory=Counter)
     #: keys under which the index knows it
-    keys: dict[str, None] = field(default_factory=dict)
+    keys: dict[int, None] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON value that `from_json` turns back into an equal sketch."""
         return {
-            "t": dict(self.terms),
-            "m": [[dict(vector), sorted(title), mass] for vector, title, mass in self.members],
+            "v": VERSION,
+            "t": {word: round(weight, 4) for word, weight in self.terms.items()},
+            "m": [base64.b64encode(row).decode("ascii") for row in self.members],
             "n": dict(self.names),
             "a": dict(self.areas),
             "u": list(self.authors),
@@ -130,12 +157,22 @@ class Sketch:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Sketch:
-        """Raises KeyError or TypeError when `data` is not a sketch."""
+        """A sketch of this version, or of the one before (whose titles had no character triples).
+
+        Raises KeyError, TypeError or ValueError when `data` is not a sketch.
+        """
+        if data.get("v", 1) not in (1, VERSION):
+            raise ValueError(f"sketch of version {data['v']!r}")
+        old = data.get("v", 1) == 1
+        members = [
+            member_row({w: min(1.0, float(x)) for w, x in m[0].items()}, m[1], "", "")
+            if old
+            else base64.b64decode(m, validate=True)
+            for m in data["m"]
+        ]
         return cls(
-            terms=dict(data["t"]),
-            members=deque(
-                ((dict(v), frozenset(title), float(mass)) for v, title, mass in data["m"]), MEMBERS_KEPT
-            ),
+            terms=_steps({str(w): float(x) for w, x in data["t"].items()}),
+            members=deque(members, MEMBERS_KEPT),
             names=Counter(data["n"]),
             areas=Counter(data["a"]),
             authors=deque(data["u"], AUTHORS_KEPT),
@@ -143,30 +180,120 @@ class Sketch:
             last_at=float(data["l"]),
             posts=int(data["p"]),
             subjects=Counter(data["s"]),
-            keys=dict.fromkeys(data["k"]),
+            keys=dict.fromkeys(word_id(key) if old else int(key) for key in data["k"]),
         )
+
+
+def pack(sketch: Sketch, title_names: Sequence[str] = ()) -> bytes:
+    """A sketch as one row of 32-bit words (`cluster_pack`); `title_names` are marked, for a post that is to be compared."""
+    terms = sorted((word_id(word), round(weight * 255)) for word, weight in sketch.terms.items())
+    names: list[int] = []
+    for name in dict.fromkeys([*sketch.names, *sketch.subjects, *title_names]):
+        count, subject = min(sketch.names[name], 0xFFF), min(sketch.subjects[name], 0xFFF)
+        names += [word_id(name), count | subject << 12 | (name in title_names) << 24]
+    areas = [x for area, count in sketch.areas.items() for x in (word_id(area), count)]
+    head = [
+        VERSION,
+        sketch.posts,
+        round(max(0.0, sketch.first_at) * DAY),
+        round(max(0.0, sketch.last_at) * DAY),
+        len(terms),
+        len(names) // 2,
+        len(areas) // 2,
+        len(sketch.authors),
+        len(sketch.members),
+        len(sketch.keys),
+    ]
+    rest = array("I", [*names, *areas, *sketch.authors, *sketch.keys])
+    ids, weights = section([t[0] for t in terms], [t[1] for t in terms])
+    return b"".join(
+        [array("I", head).tobytes(), ids.tobytes(), weights.tobytes(), rest.tobytes(), *sketch.members]
+    )
+
+
+def unpack(row: bytes, words: Mapping[int, str]) -> Sketch:
+    """The sketch of a row; `words` knows the words, names and areas behind the ids."""
+    numbers = array("I", row)
+    _, posts, first, last, terms, names, areas, authors, members, keys = numbers[:HEAD]
+    at = HEAD + terms
+    weights = numbers[at : at + (terms + 3) // 4].tobytes()
+    found = {words[numbers[HEAD + i]]: weights[i] / 255 for i in range(terms)}
+    at += (terms + 3) // 4
+    sketch = Sketch(
+        terms=found,
+        members=deque(maxlen=MEMBERS_KEPT),
+        names=Counter(),
+        areas=Counter(),
+        authors=deque(maxlen=AUTHORS_KEPT),
+        first_at=first / DAY,
+        last_at=last / DAY,
+        posts=posts,
+    )
+    for _ in range(names):
+        name, mark = words[numbers[at]], numbers[at + 1]
+        if mark & 0xFFF:
+            sketch.names[name] = mark & 0xFFF
+        if mark >> 12 & 0xFFF:
+            sketch.subjects[name] = mark >> 12 & 0xFFF
+        at += 2
+    for _ in range(areas):
+        sketch.areas[words[numbers[at]]] = numbers[at + 1]
+        at += 2
+    sketch.authors.extend(numbers[at : at + authors])
+    at += authors
+    sketch.keys = dict.fromkeys(numbers[at : at + keys])
+    at += keys
+    for _ in range(members):
+        size = 6 + numbers[at]
+        sketch.members.append(row[4 * at : 4 * (at + size)])
+        at += size
+    return sketch
 
 
 @dataclass(frozen=True)
 class ClusterModel:
-    """Weights of the comparison and the threshold above which a post joins."""
+    """The comparison: a linear part that can be explained, boosted trees, and the threshold above which a post joins."""
 
     weights: Mapping[str, float]
     bias: float
     threshold: float
     version: str
+    #: None for a model that is linear alone
+    trees: Trees | None = None
+    #: share of the trees in the log-odds, 0..1
+    mix: float = 0.0
+    #: set by hand, added to the log-odds: labelled messages hold too few templates sent from many estates to learn it
+    rules: Mapping[str, float] = field(default_factory=lambda: RULES)
 
     @classmethod
     @lru_cache(maxsize=1)
     def load(cls) -> ClusterModel:
         """The shipped model."""
         data = json.loads(WEIGHTS.read_text("utf-8"))
-        return cls(data["weights"], float(data["bias"]), float(data["threshold"]), str(data["version"]))
+        with np.load(io.BytesIO(lzma.decompress(TREES.read_bytes()))) as arrays:
+            trees = Trees(**{name: arrays[name] for name in Trees.FIELDS})
+        return cls(
+            data["weights"],
+            float(data["bias"]),
+            float(data["threshold"]),
+            str(data["version"]),
+            trees,
+            float(data["mix"]),
+        )
+
+    def scores(self, features: Any) -> Any:
+        """Probability that both speak of one matter, for each line of a feature matrix (columns as `FEATURES`)."""
+        z = features @ np.array([self.weights.get(name, 0.0) for name in FEATURES], np.float32) + self.bias
+        if self.trees is not None:
+            z = (1 - self.mix) * z + self.mix * self.trees.raw(features)[:, 0]
+        for name, penalty in self.rules.items():
+            z = z + penalty * features[:, FEATURES.index(name)]
+        return 1.0 / (1.0 + np.exp(-np.clip(z, -60.0, 60.0)))
 
     def score(self, features: Mapping[str, float]) -> float:
-        """Probability that both speak of one matter."""
-        z = self.bias + sum(self.weights.get(name, 0.0) * value for name, value in features.items())
-        return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, z))))
+        """Probability of one comparison."""
+        line = np.array([[features.get(name, 0.0) for name in FEATURES]], np.float32)
+        return float(self.scores(line)[0])
 
 
 def _digest(author: str | None) -> int:
@@ -177,8 +304,13 @@ def _digest(author: str | None) -> int:
 def _unit(counts: Mapping[str, float], keep: int) -> Vector:
     top = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:keep]
     norm = math.sqrt(sum(w * w for _, w in top))
-    # rounded as stored, so that a sketch read back is the sketch that was written
-    return {t: round(w / norm, 5) for t, w in top} if norm > 0 else {}
+    return _steps({t: w / norm for t, w in top}) if norm > 0 else {}
+
+
+def _steps(weights: Vector) -> Vector:
+    """Weights in steps of 1/255, as they are packed: a sketch read back is the sketch that was written."""
+    stepped = {t: round(min(1.0, w) * 255) / 255 for t, w in weights.items()}
+    return {t: w for t, w in stepped.items() if w > 0}
 
 
 def read_item(item: ClusterItem) -> Read:
@@ -202,9 +334,15 @@ def read_item(item: ClusterItem) -> Read:
     in_title = [p for p in item.places if p.kind in IDENTIFYING and p.norm in bare_title]
     return Read(
         vector=_unit(weighted, TERMS_KEPT),
-        problem=_unit(trouble, MEMBER_TERMS),
-        title=known,
-        title_mass=float(len(known)),
+        member=member_row(_unit(trouble, MEMBER_TERMS), known, _plain(title), _plain(body)),
+        words=np.array(
+            [
+                (word_id(w), round(20 * x))
+                for w, x in ((w, _weight(w)) for w in dict.fromkeys(title_words))
+                if x > 0
+            ],
+            np.uint32,
+        ).reshape(-1, 2),
         names=tuple(dict.fromkeys(names))[:8],
         title_names=tuple(dict.fromkeys(p.norm for p in in_title))[:4],
         subjects=tuple(dict.fromkeys(p.norm for p in in_title if p.kind in SUBJECTS))[:4],
@@ -224,19 +362,23 @@ def _pairs(title: str, places: Iterable[Place]) -> frozenset[str]:
     return frozenset(bare[i : i + 2] for i in range(len(bare) - 1) if bare[i : i + 2].isalnum())
 
 
+_MASKED = re.compile(r"[A-Z]\d{0,2}[市区县省]|西地省|·")
+
+
+def _plain(text: str) -> str:
+    """Without masked administrative names: they are everywhere and say nothing."""
+    return _MASKED.sub(" ", text[:400])
+
+
+@lru_cache(maxsize=1 << 16)
 def _weight(word: str) -> float:
     """How much a word says about the matter: its rarity above that of everyday complaint words."""
     return 0.0 if word in BOILERPLATE else max(0.0, rarity(word) - EVERYDAY)
 
 
-def _cosine(a: Vector, b: Vector) -> float:
-    if len(a) > len(b):
-        a, b = b, a
-    return sum(weight * b[term] for term, weight in a.items() if term in b)
-
-
-def _share(names: Sequence[str], others: Iterable[str]) -> bool:
-    return any(same_name(a, b) for b in others for a in names)
+@lru_cache(maxsize=1 << 16)
+def _same(a: str, b: str) -> bool:
+    return same_name(a, b)
 
 
 def main_names(sketch: Sketch) -> list[str]:
@@ -248,9 +390,9 @@ def sketch_of(reading: Read) -> Sketch:
     """The state of an incident of one post."""
     return Sketch(
         terms=dict(reading.vector),
-        members=deque([(reading.problem, reading.title, reading.title_mass)], MEMBERS_KEPT),
+        members=deque([reading.member], MEMBERS_KEPT),
         names=Counter(reading.names),
-        areas=Counter(reading.areas),
+        areas=Counter(sorted(reading.areas)),
         authors=deque([reading.author] if reading.author >= 0 else [], AUTHORS_KEPT),
         first_at=reading.at,
         last_at=reading.at,
@@ -258,48 +400,34 @@ def sketch_of(reading: Read) -> Sketch:
     )
 
 
+def compare_packed(reading: Read, rows: Sequence[bytes], words: Mapping[int, str]) -> Any:
+    """Feature matrix of a post against packed incidents, a line each, columns as `FEATURES`."""
+    post = np.frombuffer(pack(sketch_of(reading), reading.title_names), np.uint32)
+    starts = np.zeros(len(rows), np.int64)
+    np.cumsum([len(row) // 4 for row in rows[:-1]], out=starts[1:])
+    joined = np.frombuffer(b"".join(rows), np.uint32)
+    known: list[tuple[int, int]] = []
+    if reading.names or reading.title_names or reading.subjects:
+        held = np.empty(40 * len(rows), np.uint32)
+        for key in set(held[: name_ids(joined, starts, held)].tolist()):
+            name = words[key]
+            bits = (
+                any(_same(n, name) for n in reading.names)
+                | any(_same(n, name) for n in reading.title_names) << 1
+                | any(_same(n, name) for n in reading.subjects) << 2
+            )
+            if bits:
+                known.append((key, bits))
+    out = np.zeros((len(rows), len(FEATURES)), np.float32)
+    compare_rows(post, reading.words, joined, starts, np.array(known, np.uint32).reshape(-1, 2), out)
+    return out
+
+
 def compare(post: Read, sketch: Sketch) -> dict[str, float]:
     """Features of one comparison, each about 0..1."""
-    centre = _cosine(post.vector, sketch.terms)
-    best, overlap = 0.0, 0.0
-    for vector, title, mass in sketch.members:
-        best = max(best, _cosine(post.problem, vector))
-        lighter = min(mass, post.title_mass)
-        if lighter > 0:
-            overlap = max(overlap, len(post.title & title) / max(lighter, 4.0))
-    main = main_names(sketch)
-    shared = _share(post.names, sketch.names)
-    title_shared = _share(post.title_names, main)
-    both = bool(post.names) and bool(main)
-    gap = abs(post.at - sketch.last_at) if post.at > sketch.last_at else max(0.0, sketch.first_at - post.at)
-    same_author = post.author >= 0 and post.author in sketch.authors
-    # both titles name an estate, a school ...: another one, and the bodies do not bring them together
-    other_subject = (
-        bool(post.subjects)
-        and bool(sketch.subjects)
-        and not _share(post.subjects, sketch.names)
-        and not _share(post.names, sketch.subjects)
-    )
-    areas_clash = bool(post.areas) and bool(sketch.areas) and not any(a in sketch.areas for a in post.areas)
-    return {
-        "centre": centre,
-        "member": best,
-        "title": overlap,
-        "shared": float(shared),
-        "title_shared": float(title_shared),
-        "clash": float(both and not _share(post.names, main)),
-        "other_subject": float(other_subject),
-        "areas_clash": float(areas_clash),
-        "author": float(same_author),
-        "author_like": best if same_author else 0.0,
-        "shared_like": best if shared else 0.0,
-        "shared_unlike": max(0.0, 0.25 - best) * 4 if shared else 0.0,
-        # the same place and not a word in common about what is wrong there
-        "no_common_trouble": float(best < 0.05 and overlap < 0.1),
-        "gap": math.log1p(gap) / 5.0,
-        "size": math.log(sketch.posts) / 4.0,
-        "copy": float(best > 0.95),
-    }
+    words = {word_id(name): name for name in [*sketch.names, *sketch.subjects]}
+    line = compare_packed(post, [pack(sketch)], words)[0]
+    return {name: float(value) for name, value in zip(FEATURES, line, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -313,14 +441,74 @@ class Match:
     reasons: Mapping[str, float]
 
 
+class Sketches(Mapping[int, Sketch]):
+    """The live sketches by incident number: packed, and the last used ones at hand. A sketch read is a copy to look at."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, bytes] = {}
+        #: words, names and areas behind the ids of the rows
+        self.words: dict[int, str] = {}
+        self._hot: OrderedDict[int, Sketch] = OrderedDict()
+        self._tidy_at = 500_000
+
+    def __getitem__(self, incident: int) -> Sketch:
+        sketch = self._hot.get(incident)
+        if sketch is None:
+            sketch = unpack(self.rows[incident], self.words)
+            self._keep(incident, sketch)
+        return sketch
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def put(self, incident: int, sketch: Sketch) -> None:
+        """Store a sketch as it is now."""
+        for text in (*sketch.terms, *sketch.names, *sketch.subjects, *sketch.areas):
+            self.words.setdefault(word_id(text), text)
+        self.rows[incident] = pack(sketch)
+        self._keep(incident, sketch)
+        if len(self.words) > self._tidy_at:
+            self._tidy()
+
+    def drop(self, incident: int) -> Sketch | None:
+        """Forget an incident; returns what was known of it."""
+        if incident not in self.rows:
+            return None
+        sketch = self[incident]
+        del self.rows[incident]
+        self._hot.pop(incident, None)
+        return sketch
+
+    def last_day(self, incident: int) -> float:
+        """When its last post was written, days since the epoch."""
+        return float(struct.unpack_from("<I", self.rows[incident], 12)[0]) / DAY
+
+    def _keep(self, incident: int, sketch: Sketch) -> None:
+        self._hot[incident] = sketch
+        self._hot.move_to_end(incident)
+        if len(self._hot) > HOT:
+            self._hot.popitem(last=False)
+
+    def _tidy(self) -> None:
+        """Drop the words that no live incident holds any more."""
+        live: set[int] = set()
+        for row in self.rows.values():
+            live.update(array("I", row))  # more than its words, never less
+        self.words = {key: word for key, word in self.words.items() if key in live}
+        self._tidy_at = max(500_000, 2 * len(self.words))
+
+
 class Clusterer:
     """The live incidents and the index over them. Not for two threads at once."""
 
     def __init__(self, model: ClusterModel | None = None, copies: CopyFinder | None = None) -> None:
         self.model = model or ClusterModel.load()
         self.copies = copies or CopyFinder()
-        self.sketches: dict[int, Sketch] = {}
-        self._postings: dict[str, list[int]] = {}
+        self.sketches = Sketches()
+        self._postings: dict[int, array[int]] = {}
         self._last_number = 0
 
     def assign(self, item: ClusterItem) -> Assignment:
@@ -337,16 +525,18 @@ class Clusterer:
         """Find the incident of one post. Only the memory of near-copies changes."""
         reading = read_item(item)
         copy = self.copies.find(item.id, item.title, item.text)
-        best: tuple[float, int, dict[str, float]] | None = None
-        for incident in self.candidates(reading):
-            features = compare(reading, self.sketches[incident])
-            score = self.model.score(features)
-            if best is None or (score, -incident) > (best[0], -best[1]):
-                best = (score, incident, features)
-        if best is None:
+        found = self.candidates(reading)
+        if not found:
             return Match(reading, None, 0.0, copy, {})
-        score, incident, features = best
-        reasons = {name: round(value, 3) for name, value in features.items() if value}
+        features = compare_packed(reading, [self.sketches.rows[i] for i in found], self.sketches.words)
+        scores = self.model.scores(features)
+        best = max(range(len(found)), key=lambda i: (scores[i], -found[i]))
+        score, incident = float(scores[best]), found[best]
+        reasons = {
+            name: round(float(value), 3)
+            for name, value in zip(FEATURES, features[best], strict=True)
+            if value
+        }
         if score < self.model.threshold:
             return Match(reading, None, round(score, 4), copy, {"nearest": float(incident), **reasons})
         return Match(reading, incident, round(score, 4), copy, reasons)
@@ -359,22 +549,22 @@ class Clusterer:
 
     def restore(self, incident: int, sketch: Sketch) -> None:
         """Take an incident into the index."""
-        self.sketches[incident] = sketch
         self._last_number = max(self._last_number, incident)
         for key in sketch.keys:
             self._post(key, incident)
         self._index(incident, sketch)
+        self.sketches.put(incident, sketch)
 
     def forget_before(self, day: float) -> list[int]:
         """Drop the incidents whose last post is older than `day` (days since the epoch); returns them."""
-        old = [incident for incident, sketch in self.sketches.items() if sketch.last_at < day]
+        old = [incident for incident in self.sketches if self.sketches.last_day(incident) < day]
         for incident in old:
             self.forget(incident)
         return old
 
     def forget(self, incident: int) -> None:
         """Drop one incident from the index; nothing happens when it is not there."""
-        sketch = self.sketches.pop(incident, None)
+        sketch = self.sketches.drop(incident)
         for key in sketch.keys if sketch is not None else ():
             posting = self._postings.get(key)
             if posting is not None and incident in posting:
@@ -390,20 +580,21 @@ class Clusterer:
         for term, weight in reading.vector.items():
             blend[term] = blend.get(term, 0.0) + weight
         sketch.terms = _unit(blend, TERMS_KEPT)
-        sketch.members.append((reading.problem, reading.title, reading.title_mass))
+        sketch.members.append(reading.member)
         sketch.names.update(reading.names)
-        if len(sketch.names) > 24:
-            sketch.names = Counter(dict(sketch.names.most_common(16)))
-        sketch.areas.update(reading.areas)
+        if len(sketch.names) > NAMES_KEPT:
+            sketch.names = _most(sketch.names, 16)
+        sketch.areas.update(sorted(reading.areas))
         sketch.subjects.update(reading.subjects)
-        if len(sketch.subjects) > 16:
-            sketch.subjects = Counter(dict(sketch.subjects.most_common(12)))
+        if len(sketch.subjects) > SUBJECTS_KEPT:
+            sketch.subjects = _most(sketch.subjects, 12)
         if reading.author >= 0 and reading.author not in sketch.authors:
             sketch.authors.append(reading.author)
         sketch.first_at = min(sketch.first_at, reading.at)
         sketch.last_at = max(sketch.last_at, reading.at)
         sketch.posts = n + 1
         self._index(incident, sketch)
+        self.sketches.put(incident, sketch)
         return sketch
 
     def _index(self, incident: int, sketch: Sketch) -> None:
@@ -412,10 +603,13 @@ class Clusterer:
                 sketch.keys[key] = None
                 self._post(key, incident)
 
-    def _post(self, key: str, incident: int) -> None:
+    def _post(self, key: int, incident: int) -> None:
         # sorted by number and cut at the low end: the content does not depend on the order of arrival
-        posting = self._postings.setdefault(key, [])
-        if not posting or posting[-1] < incident:
+        posting = self._postings.get(key)
+        if posting is None:
+            self._postings[key] = array("I", [incident])
+            return
+        if posting[-1] < incident:
             posting.append(incident)
         else:
             at = bisect_left(posting, incident)
@@ -427,16 +621,31 @@ class Clusterer:
 
     def candidates(self, reading: Read) -> list[int]:
         """The incidents worth comparing: those that share the heaviest words or a place, by weight shared."""
-        votes: dict[int, float] = {}
-        for key in _keys(reading.vector, reading.names):
-            weight = NAME_VOTE if key[0] == "@" else reading.vector[key]
-            for incident in self._postings.get(key, ()):
-                votes[incident] = votes.get(incident, 0.0) + weight
-        ranked = heapq.nsmallest(CANDIDATES, votes.items(), key=lambda pair: (-pair[1], pair[0]))
-        return [incident for incident, _ in ranked]
+        parts, weights, starts = [], [], [0]
+        for key, weight in _keys(reading.vector, reading.names).items():
+            posting = self._postings.get(key)
+            if posting is not None:
+                parts.append(posting)
+                weights.append(weight)
+                starts.append(starts[-1] + len(posting))
+        if not parts:
+            return []
+        best = np.empty(CANDIDATES, np.uint32)
+        count = vote(
+            np.frombuffer(b"".join(parts), np.uint32), np.array(starts), np.array(weights, np.float32), best
+        )
+        return [int(incident) for incident in best[:count]]
 
 
-def _keys(terms: Vector, names: Iterable[str]) -> list[str]:
-    """What an incident is found by: its heaviest words, and the tails of its places' names."""
+def _most(counts: Counter[str], keep: int) -> Counter[str]:
+    """The most frequent entries; of equals the first by name, so that the order of arrival plays no part."""
+    return Counter(dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:keep]))
+
+
+def _keys(terms: Vector, names: Iterable[str]) -> dict[int, float]:
+    """What an incident is found by, with weights: its heaviest words, and the tails of its places' names."""
     top = heapq.nsmallest(QUERY_TERMS, terms.items(), key=lambda pair: (-pair[1], pair[0]))
-    return [*(term for term, _ in top), *dict.fromkeys(f"@{name[-3:]}" for name in names)]
+    keys = {word_id(term): weight for term, weight in top}
+    for name in names:
+        keys[word_id(f"@{name[-3:]}")] = NAME_VOTE
+    return keys

@@ -19,12 +19,15 @@ from analysis.cluster import (
     ClusterModel,
     Read,
     Sketch,
-    compare,
+    compare_packed,
     main_names,
+    pack,
     read_item,
     sketch_of,
 )
+from analysis.cluster_pack import word_id
 from analysis.places import same_name
+from analysis.words import rarity
 
 #: two incidents are proposed as one from this probability on
 MERGE_FROM = 0.3
@@ -54,17 +57,29 @@ def merge_candidates(clusterer: Clusterer, incident: int, limit: int = 5) -> lis
     Raises KeyError when the clusterer does not hold `incident`.
     """
     mine = clusterer.sketches[incident]
-    found: list[Proposal] = []
     readings = _as_posts(mine)
-    others = {o for reading in readings[:1] for o in clusterer.candidates(reading)} - {incident}
-    for other in sorted(others):
-        theirs = clusterer.sketches[other]
-        back = _as_posts(theirs)
-        there = np.mean([clusterer.model.score(compare(r, theirs)) for r in readings])
-        home = np.mean([clusterer.model.score(compare(r, mine)) for r in back])
-        score = float(min(there, home))
+    others = sorted({o for reading in readings[:1] for o in clusterer.candidates(reading)} - {incident})
+    if not others:
+        return []
+    held = clusterer.sketches
+    there = np.mean(
+        [
+            clusterer.model.scores(compare_packed(r, [held.rows[o] for o in others], held.words))
+            for r in readings
+        ],
+        axis=0,
+    )
+    found: list[Proposal] = []
+    for other, forth in zip(others, there, strict=True):
+        if forth < MERGE_FROM:
+            continue
+        back = [
+            clusterer.model.scores(compare_packed(r, [held.rows[incident]], held.words))[0]
+            for r in _as_posts(held[other])
+        ]
+        score = float(min(forth, np.mean(back)))
         if score >= MERGE_FROM:
-            found.append(Proposal(other, round(score, 4), _common(mine, theirs)))
+            found.append(Proposal(other, round(score, 4), _common(mine, held[other])))
     found.sort(key=lambda p: (-p.probability, p.other))
     return found[:limit]
 
@@ -101,12 +116,12 @@ def _as_posts(sketch: Sketch) -> list[Read]:
     """An incident as if it were posts: its centroid with each of its last members' trouble."""
     main = main_names(sketch)
     names = tuple(dict.fromkeys([*main, *(n for n, _ in sketch.names.most_common(8))]))[:8]
+    titles = [(word_id(w), round(20 * rarity(w))) for w in list(sketch.terms)[:8]]
     return [
         Read(
             vector=sketch.terms,
-            problem=problem,
-            title=title,
-            title_mass=mass,
+            member=member,
+            words=np.array(titles, np.uint32).reshape(-1, 2),
             names=names,
             title_names=tuple(main)[:4],
             subjects=tuple(s for s, _ in sketch.subjects.most_common(4)),
@@ -114,7 +129,7 @@ def _as_posts(sketch: Sketch) -> list[Read]:
             author=sketch.authors[-1] if len(sketch.authors) == 1 else -1,
             at=sketch.first_at,
         )
-        for problem, title, mass in reversed(sketch.members)
+        for member in reversed(sketch.members)
     ]
 
 
@@ -144,10 +159,10 @@ def _pairwise(readings: Sequence[Read], model: ClusterModel) -> Any:
     """Probability of every pair of posts, symmetric; the later post is compared with the earlier."""
     n = len(readings)
     out = np.ones((n, n))
-    sketches = [sketch_of(reading) for reading in readings]
-    for i in range(n):
-        for j in range(i):
-            out[i, j] = out[j, i] = model.score(compare(readings[i], sketches[j]))
+    rows = [pack(sketch_of(reading)) for reading in readings]
+    words = {word_id(name): name for r in readings for name in (*r.names, *r.subjects)}
+    for i in range(1, n):
+        out[i, :i] = out[:i, i] = model.scores(compare_packed(readings[i], rows[:i], words))
     return out
 
 

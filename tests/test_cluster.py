@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 
-from analysis.cluster import Clusterer, ClusterItem, ClusterModel, Sketch
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analysis.cluster import Clusterer, ClusterItem, ClusterModel, Sketch, read_item, word_id
 from analysis.cluster_proposals import merge_candidates, split_candidate
 from analysis.copies import CopyFinder, jaccard, shingles
 from analysis.places import find_places
@@ -168,3 +172,86 @@ def test_an_incident_of_two_matters_falls_apart_and_one_of_one_matter_does_not()
     assert "搅拌站" in reasons["leave"]["words"]
     assert split_candidate(parking, ClusterModel.load()) is None
     assert split_candidate(parking[:1], ClusterModel.load()) is None
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    picks=st.lists(
+        st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(-40, 40)), min_size=2, max_size=14
+    ),
+    cut=st.integers(1, 12),
+)
+def test_whatever_the_order_a_rebuilt_index_answers_like_the_lost_one(
+    picks: list[tuple[int, int, int]], cut: int
+) -> None:
+    items = [
+        ClusterItem(
+            str(n), item.title, item.text, item.published_at + timedelta(days=late), item.places, item.author
+        )
+        for n, (estate, trouble, late) in enumerate(picks)
+        for item in [post(n, ESTATES[estate], TROUBLES[trouble])]
+    ]
+    whole, lost = Clusterer(), Clusterer()
+    expected = [whole.assign(item).incident for item in items]
+    got = [lost.assign(item).incident for item in items[:cut]]
+    again = Clusterer(copies=lost.copies)
+    for number in sorted(lost.sketches, reverse=True):  # the order of rebuilding plays no part
+        stored = json.dumps(lost.sketches[number].to_json(), ensure_ascii=False)
+        again.restore(number, Sketch.from_json(json.loads(stored)))
+    assert again.sketches.rows == lost.sketches.rows
+    got += [again.assign(item).incident for item in items[cut:]]
+    assert got == expected
+    assert again.sketches.rows == whole.sketches.rows
+
+
+def test_a_packed_sketch_is_the_sketch_and_reading_it_changes_nothing() -> None:
+    clusterer = Clusterer()
+    for item, _ in stream():
+        clusterer.assign(item)
+    fresh = Clusterer()
+    for number, sketch in clusterer.sketches.items():
+        fresh.sketches.words.update(clusterer.sketches.words)
+        fresh.sketches.rows[number] = clusterer.sketches.rows[number]
+        back = fresh.sketches[number]
+        assert back.to_json() | {"t": sorted(back.to_json()["t"])} == sketch.to_json() | {
+            "t": sorted(sketch.to_json()["t"])
+        }
+
+
+def test_a_sketch_of_the_version_before_still_takes_posts() -> None:
+    item = post(1, ESTATES[0], TROUBLES[0])
+    reading = read_item(item)
+    old = {
+        "t": dict(reading.vector),
+        "m": [[dict(reading.vector), ["车位", "捆绑"], 2.0]],
+        "n": dict.fromkeys(reading.names, 1),
+        "a": {},
+        "u": [],
+        "f": reading.at,
+        "l": reading.at,
+        "p": 1,
+        "s": dict.fromkeys(reading.subjects, 1),
+        "k": ["车位", *(f"@{name[-3:]}" for name in reading.names)],
+    }
+    clusterer = Clusterer()
+    clusterer.restore(7, Sketch.from_json(json.loads(json.dumps(old, ensure_ascii=False))))
+    assert clusterer.assign(post(2, ESTATES[0], TROUBLES[0], "反映多次了，")).incident == 7
+    stored = clusterer.sketches[7].to_json()
+    assert stored["v"] == 2
+    assert word_id("车位") in stored["k"]
+    with pytest.raises(ValueError, match="version 9"):
+        Sketch.from_json({**stored, "v": 9})
+
+
+def test_swapped_characters_of_a_name_still_meet() -> None:
+    clusterer = Clusterer()
+    first = ClusterItem(
+        "1", "利聚网平台不让提现，出借人血本无归", "利聚网平台从上月起不让提现，请立案侦查", START
+    )
+    second = ClusterItem(
+        "2",
+        "聚利网平台不让提现，请求立案",
+        "聚利网平台不让提现，出借人请求立案侦查",
+        START + timedelta(days=3),
+    )
+    assert clusterer.assign(first).incident == clusterer.assign(second).incident
