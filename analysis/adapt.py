@@ -1,6 +1,6 @@
 """A small change of the model in force, learnt from what people corrected; without the posts it was first trained on.
 
-The weights stay, and a change is added to them: for each corrected post the level 0 margins that are wrong or small
+The weights stay, and moved margins are added beside them: for each corrected post the level 0 margins that are wrong or small
 are wanted larger, for judged posts that nobody corrected no change is wanted, and the smallest change that
 does both is a ridge regression over the hashed features (solved over posts, of which there are few, not over features). Then
 each class gets an offset, held near its former one. How strong the change is, each task by itself and down to none, is
@@ -14,7 +14,7 @@ import io
 import json
 import lzma
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,7 @@ def adapt(
     both = read(pack, reader, [*((t.title, t.text) for t in taught), *anchors])
     work = _Work(model, offsets, both, [dict(t.answers) for t in taught], len(anchors))
     everybody = np.arange(len(taught))
-    before = work.guess(everybody, both.margins[everybody], work.offsets)
+    before = work.guess(everybody, None, work.offsets)
     fold = np.random.RandomState(0).permutation(len(taught)) % min(FOLDS, max(len(taught), 2))
     after = {task: p.copy() for task, p in before.p.items()}
     for k in range(int(fold.max()) + 1):
@@ -120,7 +120,7 @@ def adapt(
             continue
         chosen, moved = work.choose(seen)
         change = work.change(seen, chosen)
-        got = work.guess(held, both.margins[held] + work.effect(change, seen, held), moved)
+        got = work.guess(held, work.effect(change, seen, held), moved)
         for task in TASKS:
             after[task][held] = got.p[task]
         say(f"part {k + 1} of {int(fold.max()) + 1} measured")
@@ -145,7 +145,7 @@ def judge_posts(
     model = LinearModel.load(path)
     found = read(_Pack.read(path), reader, posts)
     work = _Work(model, offsets, found, [{} for _ in posts], 0)
-    return work.guess(np.arange(len(posts)), found.margins, work.offsets)
+    return work.guess(np.arange(len(posts)), None, work.offsets)
 
 
 def read(pack: _Pack, reader: Reader, posts: Iterable[tuple[str, str]]) -> _Posts:
@@ -190,28 +190,44 @@ class _Pack:
         offsets: Mapping[str, Mapping[str, float]],
         rows: int,
     ) -> bytes:
-        """The same model with changed weights, in the same steps where a column did not change."""
-        weights, scale = self.arrays["weights"].copy(), self.arrays["scale"].copy()
-        for column in np.flatnonzero(np.abs(delta).max(axis=0) > 0):
-            wanted = self.weights[:, column] + delta[:, column]
-            # as in training: not the maximum, one large weight would cost all others their precision
-            scale[column] = max(float(np.percentile(np.abs(wanted), 99.97)) / 127.0, 1e-9)
-            weights[:, column] = np.clip(np.round(wanted / scale[column]), -127, 127)
-        figures = {task: dict(self.meta["figures"][task]) for task in TASKS}
+        """The same model with moved margins as further columns, each read by the upper layer of its own task only.
+
+        The upper layer of a task reads the margins of all tasks; those it knew stay, so that a word about domains does
+        not change what counts as grave.
+        """
+        known: list[str] = self.meta["columns"]
+        taken = [c for c in range(len(known)) if np.abs(delta[:, c]).max() > 0]
+        extra = self.weights[:, taken] + delta[:, taken]
+        # as in training: not the maximum, one large weight would cost all others their precision
+        scale = (
+            np.maximum(np.percentile(np.abs(extra), 99.97, axis=0) / 127.0, 1e-9) if taken else np.zeros(0)
+        )
+        small = np.clip(np.round(extra / scale), -127, 127).astype(np.int8)
+        arrays = dict(self.arrays)
+        arrays["weights"] = np.hstack([arrays["weights"], small])
+        arrays["scale"] = np.concatenate([arrays["scale"], scale]).astype(np.float32)
+        arrays["bias"] = np.concatenate([arrays["bias"], self.bias[taken] + shift[taken]]).astype(np.float32)
         for task in TASKS:
-            figures[task]["offsets"] = dict(offsets[task])
+            place = np.arange(len(known))  # where this task now finds each margin
+            for at, column in enumerate(taken):
+                if column in columns_of(known, task):
+                    place[column] = len(known) + at
+            coef = arrays[f"{task}_coef"]
+            wide = np.zeros((len(coef), coef.shape[1] + len(taken)), coef.dtype)
+            wide[:, place] = coef[:, : len(known)]
+            wide[:, len(known) + len(taken) :] = coef[:, len(known) :]
+            arrays[f"{task}_coef"] = wide
+            feature = arrays[f"{task}_tree_feature"]
+            inputs = np.concatenate([place, np.arange(len(known), coef.shape[1]) + len(taken)])
+            arrays[f"{task}_tree_feature"] = inputs[feature].astype(feature.dtype)
+        figures = {task: {**self.meta["figures"][task], "offsets": dict(offsets[task])} for task in TASKS}
         meta = {
             **self.meta,
             "version": version,
+            "columns": [*known, *(_moved_name(known[c]) for c in taken)],
             "figures": {**self.meta["figures"], **figures, "corrections": rows},
         }
-        arrays = {
-            **self.arrays,
-            "weights": weights,
-            "scale": scale,
-            "bias": (self.bias + shift).astype(np.float32),
-            "meta": np.array([json.dumps(meta, ensure_ascii=False)]),
-        }
+        arrays["meta"] = np.array([json.dumps(meta, ensure_ascii=False)])
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
         return lzma.compress(buffer.getvalue(), preset=0)  # as small to a tenth, twenty times as fast
@@ -229,6 +245,10 @@ class _Work:
         anchors: int,
     ) -> None:
         self.model, self.posts = model, posts
+        self.alone = {
+            task: replace(model, top={task: model.top[task]}, trees={task: model.trees[task]})
+            for task in TASKS
+        }
         self.offsets = {
             task: np.array([float(offsets.get(task, {}).get(label, 0.0)) for label in model.labels[task]])
             for task in TASKS
@@ -263,10 +283,18 @@ class _Work:
             self._kernel = np.asarray((self.posts.x @ self.posts.x.T).todense()) + COMMON
         return self._kernel
 
-    def guess(self, rows: Floats, margins: Floats, offsets: Mapping[str, Floats]) -> Guess:
-        """Probabilities of these rows with these margins and offsets."""
-        p = self.model.probabilities(np.hstack([margins, self.posts.facts[rows]]))
-        return Guess({task: _offset(p[task], offsets[task]) for task in TASKS}, self.model.labels)
+    def guess(self, rows: Floats, moves: Floats | None, offsets: Mapping[str, Floats]) -> Guess:
+        """Probabilities of these rows, their margins moved, with these offsets. Each task sees its own moves only."""
+        margins, facts = self.posts.margins[rows], self.posts.facts[rows]
+        p = {}
+        for task in TASKS:
+            own = margins
+            if moves is not None:
+                mine = columns_of(self.model.columns, task)
+                own = margins.copy()
+                own[:, mine] += moves[:, mine]
+            p[task] = _offset(self.alone[task].probabilities(np.hstack([own, facts]))[task], offsets[task])
+        return Guess(p, self.model.labels)
 
     def dual(self, rows: Floats, ridge: float) -> Floats:
         """How much each post of `rows` and each anchor pulls on each margin."""
@@ -314,10 +342,10 @@ class _Work:
             p = {task: np.zeros((len(rows) + ask, len(self.model.labels[task]))) for task in TASKS}
             for held, seen in parts:
                 asked = np.concatenate([rows[held], self.watched]).astype(np.int64)
-                margins = self.posts.margins[asked]
+                moves = None
                 if ridge is not None and len(seen):
-                    margins = margins + self.effect(self.dual(rows[seen], ridge), rows[seen], asked)
-                got = self.guess(asked, margins, zero)
+                    moves = self.effect(self.dual(rows[seen], ridge), rows[seen], asked)
+                got = self.guess(asked, moves, zero)
                 for task in TASKS:
                     p[task][held] = got.p[task][: len(held)]
                     p[task][len(rows) :] += got.p[task][len(held) :] / len(parts)
@@ -341,7 +369,7 @@ class _Work:
                 now = _offset(plain[ridge][task], offsets + extra)
                 right = -np.log(now[labelled, truth] + 1e-9).sum()
                 was = _offset(former, offsets)
-                kept = (was * (np.log(was + 1e-9) - np.log(now[len(rows) :] + 1e-9))).sum()
+                kept = _divergence(was, now[len(rows) :])
                 share = max(1.0, ANCHORS_COUNT * len(labelled) / max(ask, 1))
                 return float(right + share * kept + 0.5 * ((extra / OFFSET_SPREAD) ** 2).sum())
 
@@ -349,7 +377,7 @@ class _Work:
             if not len(labelled):
                 chosen[task], moved[task] = None, self.offsets[task]
                 continue
-            best = min(RIDGES, key=lambda ridge: loss(ridge, none))  # used before the loop goes on
+            best = min(RIDGES, key=lambda ridge: loss(ridge, none))
             chosen[task] = best
             moved[task] = self.offsets[task] + _smallest(lambda extra: loss(best, extra), none)  # noqa: B023
         return chosen, moved
@@ -379,11 +407,22 @@ def columns_of(columns: Sequence[str], task: str) -> list[int]:
     return [c for c, name in enumerate(columns) if name.split(":")[0].split(">=")[0] == task]
 
 
+def _moved_name(column: str) -> str:
+    """What a moved margin is called, so that nothing takes it for the one it was made from."""
+    task = column.split(":")[0].split(">=")[0]
+    return f"{task}@city{column[len(task) :]}"
+
+
 def _offset(p: Floats, offsets: Floats) -> Floats:
     z = np.log(p + 1e-12) + offsets
     e = np.exp(z - z.max(axis=1, keepdims=True))
     result: Floats = e / e.sum(axis=1, keepdims=True)
     return result
+
+
+def _divergence(was: Floats, now: Floats) -> float:
+    """How far probabilities went from what they were, summed over posts (nats)."""
+    return float((was * (np.log(was + 1e-9) - np.log(now + 1e-9))).sum())
 
 
 def _smallest(loss: Callable[[Floats], float], start: Floats) -> Floats:
