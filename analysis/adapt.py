@@ -225,7 +225,7 @@ class _Pack:
             **self.meta,
             "version": version,
             "columns": [*known, *(_moved_name(known[c]) for c in taken)],
-            "figures": {**self.meta["figures"], **figures, "corrections": rows},
+            "figures": {**self.meta["figures"], **figures, "adapted": rows},
         }
         arrays["meta"] = np.array([json.dumps(meta, ensure_ascii=False)])
         buffer = io.BytesIO()

@@ -102,7 +102,7 @@ def stored(model: LinearModel) -> list[Figure]:
     figures = model.figures
     n = int(figures.get("posts", 0)) or None
     how = STORED
-    if figures.get("corrections"):
+    if figures.get("adapted"):
         how += " (of the model before it was adapted to corrections)"
     snow = figures.get("snownlp", {})
     out = []

@@ -89,7 +89,7 @@ def test_the_new_file_is_read_and_judged_with_like_the_shipped_one(reader: Reade
     path.write_bytes(done.packed)
     model = LinearModel.load(path)
     assert model.version == "posts-9-city4"
-    assert model.figures["corrections"] == 25
+    assert model.figures["adapted"] == 25
     assert model.figures["tone"]["offsets"] == done.offsets["tone"]
     judge = Judge(model, reader, Thresholds.load().of(model))
     texts = [row["text"] for row in frozen_posts()[:30]]
