@@ -156,12 +156,21 @@ class Track:
 
     def __init__(self, judge: Judge) -> None:
         self.words, self.limits = judge.reader.words, judge.thresholds.fast
+        elsewhere = tomllib.loads(WORDS.read_text("utf-8"))["elsewhere"]
+        self.abroad = re.compile("|".join(map(re.escape, [*elsewhere["abroad"], *elsewhere["abroad_more"]])))
 
     def heard(self, case: Case) -> bool:
         return bool(case.reading.heard(self.words))
 
+    def at_home(self, case: Case) -> Case:
+        """The case; one that names a place abroad fires in no city."""
+        text = f"{case.title}\n{case.text}"
+        if case.reading.where == "elsewhere" and self.abroad.search(text):
+            return replace(case, reading=RiskReading((), "elsewhere"))
+        return case
+
     def take(self, case: Case, *, anywhere: bool, **limits: float) -> str:
-        reading = replace(case.reading, where="unknown") if anywhere else case.reading
+        reading = replace(case.reading, where="unknown") if anywhere and case.reading.hits else case.reading
         return track(reading, self.words, case.signal, case.grave, replace(self.limits, **limits))
 
     def line(self, name: str, cases: Sequence[Case]) -> str:
@@ -285,15 +294,16 @@ def disguises(judge: Judge, rule: Track, cases: Sequence[Case]) -> None:
 
 def precision(judge: Judge, rule: Track, data: Path, sample: Path | None) -> None:
     """How many of the background posts fire, and how many of the labelled ones that fire are right."""
-    cases = judged(judge, background(data)[:BACKGROUND])
+    # what plays abroad is no Chinese city's: that half of the guard stays
+    cases = [rule.at_home(case) for case in judged(judge, background(data)[:BACKGROUND])]
     print(f"background: {len(cases)} posts, heard {sum(map(rule.heard, cases))}")
     fires: dict[bool, list[Case]] = {}
-    for anywhere, said in ((True, "guard against other cities left out"), (False, "as shipped")):
+    for anywhere, said in ((True, "Chinese cities' guard left out"), (False, "as shipped")):
         taken = [rule.take(case, anywhere=anywhere) for case in cases]
         fires[anywhere] = [case for case, t in zip(cases, taken, strict=True) if t == "fast"]
         print(f"  {said}: fires {len(fires[anywhere])}, to a person {taken.count('review')}")
     if sample:
-        drawn = sorted(fires[True], key=lambda c: c.key)[:SAMPLE]
+        drawn = sorted(fires[True], key=lambda c: c.key, reverse=True)[:SAMPLE]
         with sample.open("w", encoding="utf-8") as stream:
             for case in drawn:
                 words = ",".join(hit.word for hit in case.reading.heard(rule.words)[:3])
