@@ -154,6 +154,9 @@ def find_topics(posts: Sequence[TopicPost], known: Sequence[KnownTopic] = (), *,
         )
         earlier = known[matched[index]] if index in matched else None
         title = _title(read, inside, used, words, earlier, taken)
+        if not title:  # no word that enough voices share: nothing that may be shown
+            member[inside] = -1
+            continue
         taken.add(title)
         topics.append(
             FoundTopic(
@@ -514,7 +517,7 @@ def _holds(title: str, here: _Spread, size: int, words: Sequence[str]) -> bool:
 
 
 def _compose(phrases: Sequence[str], here: _Spread, size: int, words: Sequence[str], taken: set[str]) -> str:
-    """The best phrase, longer where the longer one is nearly as common, and a second one where the first is bare."""
+    """The best phrase (none: ""), longer where the longer one is nearly as common, and a second one where the first is bare."""
     chosen: list[str] = []
     posts = 0
     for phrase in phrases[:80]:
@@ -532,7 +535,7 @@ def _compose(phrases: Sequence[str], here: _Spread, size: int, words: Sequence[s
             chosen.append(best)
             break
     if not chosen:
-        chosen = list(words[:2])
+        chosen = [word for word in words[:8] if word in here and len(here[word][1]) >= MIN_VOICES][:2]
     elif len(chosen) == 1 and len(chosen[0]) < 4:
         # a bare word says little: the next strong word that several voices use stands beside it
         chosen += [

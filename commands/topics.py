@@ -13,6 +13,7 @@ from incidents.installation import Installation, Problem
 from incidents.topics import Topic
 
 _TREND = {
+    "first": ("首周", "first week"),
     "new": ("新话题", "new"),
     "growing": ("升温", "growing"),
     "steady": ("平稳", "steady"),
@@ -36,7 +37,7 @@ class TopicsOfWeek:
                 domain_label(topic.domain, lang),
                 topic.title,
                 str(topic.posts),
-                str(topic.before) if trend != "new" else "-",
+                str(topic.before) if trend not in ("new", "first") else "-",
                 _TREND[trend][english],
                 str(topic.voices),
                 topic.key,
@@ -99,7 +100,8 @@ def topics_of_week(
     return TopicsOfWeek(
         week,
         tuple(
-            (row, store.trend(row.posts, row.before, known=(row.domain, row.key) in known)) for row in rows
+            (row, store.trend(row.posts, row.before, known=(row.domain, row.key) in known, ever=bool(known)))
+            for row in rows
         ),
         posts,
     )

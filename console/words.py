@@ -196,7 +196,7 @@ PARTS = {
     "demo": "演示",
 }
 #: how a topic moved since the week before
-TRENDS = {"new": "新话题", "growing": "升温", "steady": "平稳", "fading": "降温"}
+TRENDS = {"first": "首周", "new": "新话题", "growing": "升温", "steady": "平稳", "fading": "降温"}
 DONE = {
     "ack": "已确认收到。",
     "confirm": "已研判属实。",

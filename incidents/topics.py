@@ -54,8 +54,13 @@ def bounds(week: str, zone: ZoneInfo) -> tuple[datetime, datetime]:
     return datetime.combine(monday, time(), zone), datetime.combine(after, time(), zone)
 
 
-def trend(posts: int, before: int, *, known: bool) -> str:
-    """new | growing | fading | steady: a change counts when it is larger than chance (twice the root of the sum)."""
+def trend(posts: int, before: int, *, known: bool, ever: bool = True) -> str:
+    """first | new | growing | fading | steady: a change counts when larger than chance (twice the root of the sum).
+
+    `ever`: whether there were topics in any week before; without them nothing is "new".
+    """
+    if not ever:
+        return "first"
     if not known:
         return "new"
     if abs(posts - before) <= 2 * (posts + before) ** 0.5:

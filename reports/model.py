@@ -166,7 +166,7 @@ class TopicLine(_Part):
     posts: int
     voices: int
     before: int  # posts in the week before
-    trend: str  # new | growing | steady | fading
+    trend: str  # first (no week before to compare) | new | growing | steady | fading
     example: str  # the beginning of one post, shortened
 
 

@@ -61,19 +61,24 @@ def _volume_text(model: WeeklyModel, words: Words) -> list[str]:
 
 def _topics_text(model: WeeklyModel, words: Words) -> list[str]:
     lines = []
-    for domain in model.topics:
+    for domain in (row for row in model.topics if not row.few):
         lines.append(f"[{words.domain(domain.id)}] {words.topic_sum(domain, TOPICS)}")
         lines += [
-            words._("  {title}：{posts}条，上周{before}条，{trend}").format(
+            (
+                words._("  {title}：{posts}条，{trend}")
+                if line.trend in ("new", "first")
+                else words._("  {title}：{posts}条，上周{before}条，{trend}")
+            ).format(
                 title=line.title,
                 posts=words.number(line.posts),
-                before=words.number(line.before) if line.trend != "new" else "—",
+                before=words.number(line.before),
                 trend=words.trend(line),
             )
             + (words._("；如：{text}").format(text=line.example) if line.example else "")
             for line in domain.topics[:TOPICS]
         ]
         lines += filter(None, [words.gone(domain)])
+    lines += filter(None, [words.topic_few()])
     return [*lines, words._("话题由系统按用词归纳，近似转发只计一次；例句为缩略。")]
 
 

@@ -56,7 +56,9 @@ def topic_domains(session: Session, period: Period, watched: Sequence[str]) -> t
                         posts=topic.posts,
                         voices=topic.voices,
                         before=topic.before,
-                        trend=store.trend(topic.posts, topic.before, known=(domain, topic.key) in known),
+                        trend=store.trend(
+                            topic.posts, topic.before, known=(domain, topic.key) in known, ever=bool(known)
+                        ),
                         example=example(words.get(shown.get(topic.key, -1), "")),
                     )
                     for topic in mine

@@ -116,6 +116,7 @@ class Words:
     def trend(self, line: TopicLine) -> str:
         """How a topic moved since the week before."""
         names = {
+            "first": self._("首周"),
             "new": self._("新话题"),
             "growing": self._("升温"),
             "steady": self._("平稳"),
@@ -125,8 +126,6 @@ class Words:
 
     def topic_sum(self, domain: TopicDomain, shown: int) -> str:
         """Posts of a domain, those in topics, and what is not shown."""
-        if domain.few:
-            return self._("本周仅{n}条，不足以归纳话题。").format(n=self.number(domain.posts))
         held = sum(line.posts for line in domain.topics)
         if not held:
             return self._("本周{n}条，各说各事，没有成形的话题。").format(n=self.number(domain.posts))
@@ -136,6 +135,14 @@ class Words:
         if len(domain.topics) > shown:
             text += self._("仅列前{n}个。").format(n=shown)
         return text.strip()
+
+    def topic_few(self) -> str:
+        """Domains with too few posts for topics, in one sentence; empty when there are none."""
+        few = [row for row in self.model.topics if row.few]
+        if not few:
+            return ""
+        named = [f"{self.domain(row.id)}{self.gap}{self.number(row.posts)}" for row in few]
+        return self._("帖文太少，不足以归纳话题：{list}。").format(list=self.join(named))
 
     def gone(self, domain: TopicDomain) -> str:
         """Topics of the week before that are no longer there; empty when there are none."""

@@ -353,6 +353,21 @@ def test_a_weekly_report_of_an_empty_week_says_so(quansheng: Quansheng, tmp_path
     assert "第10周" in ran.out
 
 
+def test_topics_of_a_week_are_told_and_a_wrong_week_is_one_sentence(
+    quansheng: Quansheng, incident: str
+) -> None:
+    ran = quansheng("topics", "--week", "2026-W09", "--json")
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert told["week"] == "2026-W09"
+    assert told["topics"] == []  # two posts are no topic
+    assert "2026-W09" in quansheng("topics", "--week", "2026-W09").out
+    for week in ("2026-W77", "last", "2099-W01"):
+        wrong = quansheng("topics", "--week", week)
+        assert wrong.code == 1
+        assert "--week" in wrong.err
+
+
 def test_run_once_tells_each_stage(quansheng: Quansheng) -> None:
     ran = quansheng("run", "--once")
     assert ran.code == 0, ran.err

@@ -20,6 +20,8 @@ from incidents.topics import Topic
 router = APIRouter(include_in_schema=False)
 #: posts of a topic that its row shows, and weeks drawn
 EXAMPLES, WEEKS = 3, 8
+#: weeks that can be chosen on the page; older ones by their address
+TABS = 10
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def topics_page(here: Annotated[Visit, Depends(member)], week: str = "") -> Resp
     return page(
         here,
         "topics.html",
-        weeks=known[:26],
+        weeks=known[:TABS],
         span=span,
         parts=_parts(here, span, known) if span else [],
         watched=_watched(here),
@@ -117,7 +119,12 @@ def _parts(here: Visit, span: Span, known: list[str]) -> list[Part]:
                 rows=tuple(
                     Row(
                         topic=one,
-                        trend=topics.trend(one.posts, one.before, known=(domain, one.key) in remembered),
+                        trend=topics.trend(
+                            one.posts,
+                            one.before,
+                            known=(domain, one.key) in remembered,
+                            ever=bool(remembered),
+                        ),
                         weeks=tuple(counts.get((name, domain, one.key), 0) for name in reversed(last)),
                         examples=tuple(
                             (post, words[post]) for post in one.examples[:EXAMPLES] if post in words
