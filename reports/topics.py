@@ -34,6 +34,8 @@ def topic_domains(session: Session, period: Period, watched: Sequence[str]) -> t
     earlier = store.topics_of(session, week_of(period.before[0].date()))
     if not now and not earlier:
         return ()
+    if period.as_of < period.until:
+        earlier = []  # while the week runs nothing is gone yet
     posts = store.domain_posts(session, period.since, period.as_of)
     known = {(topic.domain, topic.key) for topic in store.remembered(session, period.week)}
     shown = {topic.key: topic.examples[0] for topic in now if topic.examples}

@@ -221,6 +221,9 @@ def test_while_the_week_runs_the_week_before_counts_as_far(
     stored = rows(db, "SELECT * FROM topic_week WHERE week = :w", w=WEEK)
     kept = [row for row in stored if row.key in earlier]
     assert kept
+    with db.reading() as session:
+        told = build_weekly(session, bundle, WEEK, now).topics
+    assert [domain.gone for domain in told] == [()] * len(told), "nothing is gone yet"
     for row in kept:
         ids = ",".join(map(str, earlier[row.key]))
         (count,) = rows(

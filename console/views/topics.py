@@ -135,7 +135,7 @@ def _parts(here: Visit, span: Span, known: list[str]) -> list[Part]:
                 ),
                 gone=tuple(
                     one.title
-                    for one in stored.get(span.before, [])
+                    for one in (stored.get(span.before, []) if span.as_of == span.until else [])
                     if one.domain == domain and one.key not in keys
                 ),
             )
