@@ -107,6 +107,8 @@ class FastLimits:
     sure_grave: float
     solid_signal: float
     solid_grave: float
+    real_signal: float
+    real_grave: float
     review_grave: float
     review_grave_unheard: float
 
@@ -142,10 +144,11 @@ def _pages(hit: Hit, words: RiskWords, signal: float, grave: float, limits: Fast
         return True
     if hit.category in words.stern:
         needed = limits.min_grave_stern
-    elif hit.wide:
-        needed = limits.min_grave_wide
     else:
-        needed = limits.min_grave_head if hit.head else limits.min_grave
+        strong = limits.min_grave_head if hit.head else limits.min_grave
+        needed = limits.min_grave_wide if hit.wide else strong
+        if hit.head and signal >= limits.real_signal:
+            needed = min(needed, limits.real_grave)
     return signal >= limits.min_signal and grave >= needed
 
 

@@ -173,6 +173,8 @@ def test_traditional_text_reads_like_simplified() -> None:
 def test_vaguer_words_need_more() -> None:
     strong, wide, food = (WORDS.read(t, NOW) for t in ("楼下火灾", "有人送医", "肉发臭了"))
     attack = WORDS.read("有人持刀进了学校", NOW)
+    assert track(wide, WORDS, LIMITS.real_signal, LIMITS.real_grave, LIMITS) == "fast"
+    assert track(food, WORDS, LIMITS.real_signal, LIMITS.real_grave, LIMITS) == "review"
     assert track(attack, WORDS, LIMITS.sure_signal, LIMITS.sure_grave, LIMITS) == "fast"
     assert track(strong, WORDS, LIMITS.min_signal, LIMITS.min_grave_head, LIMITS) == "fast"
     assert track(wide, WORDS, LIMITS.min_signal, LIMITS.min_grave_head, LIMITS) == "review"
