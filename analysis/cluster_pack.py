@@ -483,15 +483,14 @@ def compare_rows(post: Any, words: Any, rows: Any, starts: Any, known: Any, out:
         f[38] = nt / 48.0
         f[39] = f[40] = 0.0
         for k in range(len(words)):
-            found = False
-            low, high = 0, ivn
+            low, high = np.int64(0), ivn
             while low < high:
                 mid = (low + high) >> 1
                 if rows[iv + mid] < words[k, 0]:
                     low = mid + 1
                 else:
                     high = mid
-            found = low < ivn and rows[iv + low] == words[k, 0]
+            found: Any = low < ivn and rows[iv + low] == words[k, 0]
             if found:
                 f[39] = max(f[39], words[k, 1] / 200.0)
             else:
@@ -514,18 +513,18 @@ def vote(postings: Any, starts: Any, weights: Any, best: Any) -> Any:
     for k in range(len(weights)):
         for i in range(starts[k], starts[k + 1]):
             incident = postings[i]
-            at = (np.int64(incident) * 2654435761) & mask
+            at: Any = (np.int64(incident) * 2654435761) & mask
             while ids[at] != 0 and ids[at] != incident:
                 at = (at + 1) & mask
             ids[at] = incident
             sums[at] += weights[k]
-    held = 0
+    held: Any = np.int64(0)
     top = np.zeros(len(best), np.float32)
-    for at in range(size):
-        incident = ids[at]
+    for slot in range(size):
+        incident = ids[slot]
         if incident == 0:
             continue
-        w = sums[at]
+        w = sums[slot]
         if held == len(best) and (w < top[held - 1] or (w == top[held - 1] and incident > best[held - 1])):
             continue
         j = held if held < len(best) else held - 1

@@ -147,7 +147,7 @@ def _common(a: Sketch, b: Sketch) -> dict[str, Any]:
 def _about(readings: Sequence[Read]) -> dict[str, list[str]]:
     words: Counter[str] = Counter()
     for reading in readings:
-        words.update(reading.vector)  # type: ignore[arg-type]  # weights add up like counts
+        words.update(reading.vector)  # weights add up like counts
     names = Counter(name for reading in readings for name in reading.names)
     return {
         "words": [w for w, _ in sorted(words.items(), key=lambda p: (-p[1], p[0]))[:WORDS_SHOWN]],

@@ -151,8 +151,8 @@ def walk(readings: Sequence[Read], events: Sequence[str], model: ClusterModel | 
 
 def fit(features: Any, same: Any, seed: int = 0) -> ClusterModel:
     """A logistic regression and boosted trees over the same comparisons."""
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.ensemble import HistGradientBoostingClassifier  # type: ignore[import-untyped]
+    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 
     scale = np.maximum(features.std(axis=0), 1e-3)
     linear = LogisticRegression(C=0.3, max_iter=3000).fit(features / scale, same)
