@@ -580,6 +580,7 @@ def _judgement(output: JudgeOutput, match: Match | None) -> judgements.NewJudgem
         places=[dict(place.as_dict()) for place in output.places],
         reasons=dict(output.reasons),
         near_copy_of=int(copy) if copy is not None else None,
+        about=output.about,
     )
 
 

@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from analysis.about import Finding, about
 from analysis.fastsnow import load_snow
 from analysis.linear import TASKS, LinearModel
 from analysis.model_store import in_force
-from analysis.places import Gazetteer, Place
+from analysis.places import Gazetteer, Named, Place
 from analysis.reading import Reader, Reading
 from analysis.risk import FastLimits, Hit, RiskWords, track
 from config.places import Places
@@ -68,6 +69,9 @@ class JudgeOutput:
     fast: bool
     reasons: Mapping[str, Any] = field(default_factory=dict)
     model: str = ""
+    #: whom it complains about (about.PARTIES) and how sure that is; "" without a signal or when the text does not say it
+    about: str = ""
+    about_score: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """The line of `quansheng judge`."""
@@ -84,6 +88,8 @@ class JudgeOutput:
             "risk_score": round(self.risk_score, 4),
             "abstain": self.abstain,
             "fast": self.fast,
+            "about": self.about,
+            "about_score": round(self.about_score, 4),
             "districts": list(self.districts),
             "places": [place.as_dict() for place in self.places],
             "reasons": dict(self.reasons),
@@ -129,9 +135,16 @@ class Thresholds:
 
 
 def gazetteer_of(places: Places) -> Gazetteer:
-    """The matcher for the city's own districts, streets and functional areas."""
+    """The matcher for the city's own districts, streets, functional areas and named places."""
     districts = {d.name: [s.name for s in d.streets] for d in places.districts}
-    return Gazetteer(districts, places.city)
+    # an area crosses districts, so it tells none; a short alias such as 南山 is part of other names
+    named: list[Named] = [
+        *(("district", a.name, [x for x in a.aliases if len(x) > 2], "") for a in places.areas),
+        *((n.kind, n.name, n.aliases, n.district) for n in places.named),
+    ]
+    return Gazetteer(
+        districts, places.city, aliases={d.name: d.aliases for d in places.districts}, named=named
+    )
 
 
 class Judge:
@@ -222,9 +235,13 @@ class Judge:
             ]
         if reading.risk.elsewhere:
             reasons["elsewhere"] = reading.risk.elsewhere
+        whom = about(reading.post.title, reading.post.body, reading.places) if signal else Finding("", 0.0)
+        if whom.words:
+            reasons["about"] = list(whom.words)
         if unsure or empty:
             reasons["unsure"] = unsure or ["empty"]
-        if taken == "review":  # hazard words or a grave reading just below the limit: a person looks, nothing is lost
+        # hazard words or a grave reading just below the limit: a person looks, nothing is lost
+        if taken == "review":
             reasons["review"] = ["grave"]
         return JudgeOutput(
             id=item.id,
@@ -246,6 +263,8 @@ class Judge:
             fast=taken == "fast",
             reasons=reasons,
             model=self.version,
+            about=whom.about,
+            about_score=whom.score,
         )
 
     def _words(self, reading: Reading, margins: Any) -> dict[str, list[str]]:

@@ -1,9 +1,10 @@
-"""Figures of places and of whom a post complains about: `python -m benchmarks.analysis_places [dev|test]`.
+"""Figures of places and of whom a post complains about: `python -m benchmarks.analysis_places [dev|test|fit]`.
 
 Needs QUANSHENG_DATA. `place_labels.csv` and `about_labels.csv` hold ids, character offsets (in title, line break, text,
 cut at 400 characters) and labels, no text; a row of kind `none` is a post that names no place. Ids: of the stream of
 complaints, of series U of the unlabelled posts, and E<n> for row n of the hot-search episodes. Half of the posts,
-part `test`, was labelled before the code was run on it and was never used to change it.
+part `test`, was labelled before the code was run on it and was never used to change it. `fit` fits the weights of
+analysis/about.py on part `dev` and writes them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.places import Gazetteer, find_places, find_spans, normal_name
+from analysis.about import FACTS, PARTIES, WEIGHTS, about, facts
+from analysis.features import Prepared, prepare
+from analysis.places import Gazetteer, Place, find_places, find_spans, normal_name
 
 HERE = Path(__file__).parent
 READ = 400
@@ -141,6 +144,72 @@ def places(data: Path, part: str) -> None:
         print(f"  {source:45s} {score(some, found, None)}")
 
 
+def complaints(data: Path, part: str) -> list[tuple[Prepared, list[Place], str]]:
+    """Every post of a part made ready, its places, and whom it complains about."""
+    labels = {r["id"]: r["about"] for r in table(HERE / "about_labels.csv") if r["part"] == part}
+    ready = [
+        (prepare(title, text[:READ]), party)
+        for (title, text), party in ((pair, labels[i]) for i, pair in texts(data, set(labels)).items())
+    ]
+    return [(post, find_places(post.raw, None)[0], party) for post, party in ready]
+
+
+def fit(data: Path) -> None:
+    """Fit the weights on part `dev`, say what cross-validation gives, and write them."""
+    import numpy as np
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    posts = complaints(data, "dev")
+    counts = [facts(post.title, post.body, found) for post, found, _ in posts]
+    x = np.array([[row.get(fact, 0.0) for fact in FACTS] for row in counts])
+    y = np.array([PARTIES.index(party) for _, _, party in posts])
+    model = LogisticRegression(C=0.3, max_iter=2000)
+    folds = StratifiedKFold(10, shuffle=True, random_state=0)
+    told = [PARTIES[k] for k in cross_val_predict(model, x, y, cv=folds)]
+    print("cross-validated on part dev:", parties([p for *_, p in posts], told))
+    model.fit(x, y)
+    weights = {fact: [round(float(w), 3) for w in model.coef_[:, n]] for n, fact in enumerate(FACTS)}
+    bias = [round(float(b), 3) for b in model.intercept_]
+    data_out = {"version": "about-1", "unsure": 0.4, "bias": bias, "weights": weights}
+    WEIGHTS.write_text(json.dumps(data_out, indent=0) + "\n", "utf-8")
+
+
+def parties(truth: Sequence[str], told: Sequence[str]) -> str:
+    """Accuracy, macro-F1, F1 of each party, coverage and precision of what is named."""
+    pairs = list(zip(truth, told, strict=True))
+    scores = {}
+    for party in PARTIES:
+        right = sum(a == b == party for a, b in pairs)
+        said, meant = sum(b == party for _, b in pairs), sum(a == party for a, _ in pairs)
+        scores[party or "nobody"] = f1(right / max(said, 1), right / max(meant, 1))
+    named = [(a, b) for a, b in pairs if b]
+    meant = [(a, b) for a, b in pairs if a]
+    return (
+        f"{len(pairs)} posts, accuracy {sum(a == b for a, b in pairs) / len(pairs):.3f}"
+        f" macro-F1 {sum(scores.values()) / len(scores):.3f} "
+        + " ".join(f"{name} {value:.3f}" for name, value in scores.items())
+        + f"; named {len(named)}, of these right {sum(a == b for a, b in named) / max(len(named), 1):.3f};"
+        f" of {len(meant)} that blame somebody {sum(bool(b) for _, b in meant) / max(len(meant), 1):.3f} named,"
+        f" {sum(a == b for a, b in meant) / max(len(meant), 1):.3f} rightly"
+    )
+
+
+def whom(data: Path, part: str) -> None:
+    """Print the figures of whom a post complains about."""
+    posts = complaints(data, part)
+    truth = [party for *_, party in posts]
+    print(f"about whom, part {part}")
+    print("  everybody blames a company:", parties(truth, ["company"] * len(truth)))
+    told = [about(post.title, post.body, found).about for post, found, _ in posts]
+    print("  ours:", parties(truth, told))
+    begun = time.process_time()
+    for _ in range(5):
+        for post, found, _party in posts:
+            about(post.title, post.body, found)
+    print(f"  {(time.process_time() - begun) / len(posts) / 5 * 1000:.3f} ms a post")
+
+
 def speed(data: Path) -> None:
     """Milliseconds a complaint."""
     posts = [f"{r['title']}\n{r['text']}" for r in rows(data / "complaints_stream.jsonl")[:2000]]
@@ -161,7 +230,11 @@ def main() -> int:
         print("QUANSHENG_DATA is not set; it names the folder with complaints_stream.jsonl", file=sys.stderr)
         return 2
     part = sys.argv[1] if len(sys.argv) > 1 else "test"
+    if part == "fit":
+        fit(Path(folder))
+        return 0
     places(Path(folder), part)
+    whom(Path(folder), part)
     speed(Path(folder))
     return 0
 
