@@ -379,7 +379,8 @@ class _Work:
                 continue
             best = min(RIDGES, key=lambda ridge: loss(ridge, none))
             chosen[task] = best
-            moved[task] = self.offsets[task] + _smallest(lambda extra: loss(best, extra), none)  # noqa: B023
+            bounds = _bounds(task, self.model.labels[task])
+            moved[task] = self.offsets[task] + _smallest(lambda extra: loss(best, extra), none, bounds)  # noqa: B023
         return chosen, moved
 
 
@@ -425,8 +426,17 @@ def _divergence(was: Floats, now: Floats) -> float:
     return float((was * (np.log(was + 1e-9) - np.log(now + 1e-9))).sum())
 
 
-def _smallest(loss: Callable[[Floats], float], start: Floats) -> Floats:
+def _bounds(task: str, labels: Sequence[str]) -> list[tuple[float | None, float | None]]:
+    """The offset of the gravest risk never falls against the others: a few corrections must not silence what pages people."""
+    if task != "risk":
+        return [(None, None)] * len(labels)
+    return [(0.0, None) if label == labels[-1] else (None, 0.0) for label in labels]
+
+
+def _smallest(
+    loss: Callable[[Floats], float], start: Floats, bounds: list[tuple[float | None, float | None]]
+) -> Floats:
     from scipy.optimize import minimize  # type: ignore[import-untyped,import-not-found,unused-ignore]  # see read()
 
-    found: Floats = minimize(loss, start, method="L-BFGS-B", options={"maxiter": 40}).x
+    found: Floats = minimize(loss, start, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40}).x
     return found

@@ -15,7 +15,7 @@ import pytest
 import cli
 from analysis import adapt, job
 from analysis.adapt import Guess
-from analysis.linear import LinearModel
+from analysis.linear import MODEL, LinearModel
 from analysis.model_store import folder_of, in_force
 from analysis.verdict import Paired, compare_taught, refusals
 from commands import train as training
@@ -194,6 +194,48 @@ def test_a_worse_model_is_refused_and_nothing_changes(
     assert "not installed" in err
     assert "domain on the frozen" in err
     assert in_force(folder_of(home.settings.data_path)).stored is None
+
+
+def test_a_whole_refit_holds_a_fifth_out_and_is_refused_when_worse_on_gold(
+    home: Installation,
+    quansheng: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    import analysis.train  # scikit-learn: only here
+
+    teach(home)
+    with home.db.transaction() as session:
+        for post in range(41, 61):
+            corrections.correct(session, post, {}, actor="li", channel="console", now=NOW, confirm=True)
+    given: list[dict[str, Any]] = []
+    shipped = LinearModel.load().figures
+    worse = {**shipped, "tone": {**shipped["tone"], "with_offsets": {**shipped["tone"]["with_offsets"]}}}
+    worse["tone"]["with_offsets"]["accuracy"] -= 0.02
+
+    def fit(data: Path, version: str, say: Any, extra: Any = ()) -> tuple[bytes, dict[str, Any]]:
+        given.extend(extra)
+        return MODEL.read_bytes(), worse
+
+    monkeypatch.setattr(analysis.train, "train", fit)
+    code, out, err = quansheng("train", "--data", str(tmp_path), "--yes")
+    assert code == 1
+    assert "tone on the shared labelled posts" in err
+    assert "gold, 5 folds tone" in out
+    assert len(given) == 60 - 12
+    assert {"title", "text", "domain"} <= set(given[0])
+    assert not any("苗圃" in row["text"] and "tone" in row for row in given), "only what a person said"
+
+
+def test_a_city_with_a_whole_refit_needs_the_data_again(
+    home: Installation, quansheng: Callable[..., tuple[int, str, str]]
+) -> None:
+    models = training.store(home)
+    packed = MODEL.read_bytes()
+    models.use(models.put(packed, version="posts-9-city1", base=training.GOLD, now=NOW, figures={}))
+    code, _, err = quansheng("train")
+    assert code == 1
+    assert "--data" in err
 
 
 def test_two_trainings_at_once_are_refused(
