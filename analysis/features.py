@@ -41,9 +41,8 @@ _MARKS_NEEDED = 2  # one such character alone may be a name
 _SPELLED = re.compile(
     r"(?<![\u4e00-\u9fff])(?:[\u4e00-\u9fff][ \u3000\t.·•,*_\-—~^|/\\+=&%$@#]{1,3}){3,}[\u4e00-\u9fff](?![\u4e00-\u9fff])"
 )
-_GAP = re.compile(
-    r"[ \u3000\t.·•,*_\-—~^|/\\+=&%$@#](?=[\u4e00-\u9fff])"
-)  # quick: is there anything to look at?
+# quick: does any character stand between two gaps?
+_GAP = re.compile(r"[ \u3000\t.·•,*_\-—~^|/\\+=&%$@#][\u4e00-\u9fff][ \u3000\t.·•,*_\-—~^|/\\+=&%$@#]")
 _BETWEEN = re.compile(r"[^\u4e00-\u9fff]+")
 _WIDE = {
     code: code - 0xFEE0 for code in (*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B))

@@ -164,7 +164,8 @@ class RiskWords:
         self._wide = frozenset(everyday)
         self._core = frozenset(word for words in data["hazard"].values() for word in words)
         self._disguised = {word: means for means, words in data["disguise"].items() for word in words}
-        self._hazards, self._hazard_words = _matcher([*self._category, *self._disguised])
+        self._hazards, _ = _matcher([*self._category, *self._disguised])
+        self._pairs = frozenset(word[i : i + 2] for word in self._category for i in range(len(word) - 1))
         self.fast: frozenset[str] = frozenset(data["tracks"]["fast"])
         guard: dict[str, list[str]] = data["guard"]
         self._negations, self._negation = _matcher(guard["negation"])
@@ -175,14 +176,21 @@ class RiskWords:
             for name in ("drill", "fiction", "history", "rumour", "court", "law")
             for word in guard[name]
         }
-        self._whole_matcher, self._whole_words = _matcher(self._whole)
-        self._beside = frozenset(guard["law"])
+        self._beside = frozenset(word.lower() for word in guard["law"])
         self._casualties = [(name, re.compile(rule)) for name, rule in data["casualties"].items()]
         self.sure: frozenset[str] = frozenset(data["tracks"]["sure"])
         self.solid: frozenset[str] = frozenset(data["tracks"]["solid"])
         self.stern: frozenset[str] = frozenset(data["tracks"]["stern"])
         self._places = {name: kind for kind, names in data["elsewhere"].items() for name in names}
-        self._elsewhere, self._elsewhere_names = _matcher(self._places)
+        # one pass over a post finds the words of all three kinds
+        kinds: dict[str, list[int]] = {}
+        for kind, table in enumerate(([*self._category, *self._disguised], self._whole, self._places)):
+            for word in table:
+                kinds.setdefault(word.lower(), []).append(kind)
+        self._all = ahocorasick_rs.AhoCorasick(list(kinds))
+        self._kinds = list(kinds.values())
+        self._whole = {word.lower(): name for word, name in self._whole.items()}
+        self._places = {name.lower(): kind for name, kind in self._places.items()}
 
     @classmethod
     @lru_cache(maxsize=1)
@@ -198,7 +206,8 @@ class RiskWords:
         named_here: bool = False,
     ) -> RiskReading:
         """Read one post. `own_names`: names of the city; `named_here`: a district or street of the city was found."""
-        text, found = self._hear(text[:SEARCHED])
+        text, spans = self._hear(text[:SEARCHED])
+        found = [(self._category[_small(text[start:end])], start, end) for start, end in spans[0]]
         hits: list[Hit] = []
         said = len(found)  # words; numbers of dead and hurt come after them
         if "死" in text or "伤" in text:
@@ -207,10 +216,10 @@ class RiskWords:
                 for category, rule in self._casualties
                 for match in rule.finditer(text)
             ]
-        where, elsewhere, known = self._where(text, own_names, named_here)
+        where, elsewhere, known = self._where(text, spans[2], own_names, named_here)
         if not found:
             return RiskReading((), where, elsewhere, known)
-        topics = self._topic_guards(text, published_at)
+        topics = self._topic_guards(text, spans[1], published_at)
         seen: set[tuple[str, str]] = set()
         for number, (category, start, end) in enumerate(found):
             word, toll = text[start:end], number >= said and category == "death"
@@ -233,21 +242,21 @@ class RiskWords:
                 )
         return RiskReading(tuple(hits), where, elsewhere, known)
 
-    def _where(self, text: str, own_names: Iterable[str], named_here: bool) -> tuple[Where, str, bool]:
+    def _where(
+        self, text: str, names: Sequence[tuple[int, int]], own_names: Iterable[str], named_here: bool
+    ) -> tuple[Where, str, bool]:
         """Here, elsewhere or unknown, the name that says elsewhere, and whether the model counts that name."""
         own = tuple(own_names)
         if named_here or any(name and name in text for name in own):
             return "here", "", False
-        found = [
-            (self._elsewhere_names[i], end) for i, _, end in self._elsewhere.find_matches_as_indexes(text)
-        ]
+        found = [(text[start:end], end) for start, end in names]
         found = [(name, end) for name, end in found if name not in own]
         if not found:
             return "unknown", "", False
-        known = any(self._places[name] not in UNCOUNTED_PLACES for name, _ in found)
+        known = any(self._places[_small(name)] not in UNCOUNTED_PLACES for name, _ in found)
         # streets are named after cities: 延安路, 北京东路
-        names = [name for name, end in found if not _STREET.match(text, end)]
-        return ("elsewhere", names[0], known) if names else ("unknown", "", known)
+        far = next((name for name, end in found if not _STREET.match(text, end)), "")
+        return ("elsewhere", far, known) if far else ("unknown", "", known)
 
     def unmask(self, text: str) -> str:
         """The text with its words uncovered: what is hidden by letters, symbols, homophones or pinyin reads plainly.
@@ -256,28 +265,41 @@ class RiskWords:
         """
         return self._hear(text)[0]
 
-    def _hear(self, text: str) -> tuple[str, list[tuple[str, int, int]]]:
-        """The uncovered text and the (category, start, end) of its hazard words."""
+    def _hear(self, text: str) -> tuple[str, tuple[list[tuple[int, int]], ...]]:
+        """The uncovered text, and where its hazard words, topic words and names of other places stand."""
         text = plain(text)
         if _GAP.search(text):
             text = _APART.sub(lambda gap: "" if self._hides(text, *gap.span()) else gap.group(), text)
+        spans = self._spans(text)
         parts: list[str] = []
-        found: list[tuple[str, int, int]] = []
-        last = moved = 0  # moved: by how much the text grew or shrank so far
-        for index, start, end in self._hazards.find_matches_as_indexes(_small(text)):
-            word = self._hazard_words[index]
-            means = self._disguised.get(word)
-            if means is None:
-                found.append((self._category[word], start + moved, end + moved))
-            elif not _inside_word(text, start, end):
+        last = 0
+        for start, end in spans[0]:
+            means = self._disguised.get(_small(text[start:end]))
+            if means is not None and not _inside_word(text, start, end):
                 parts += [text[last:start], means]
-                found.append((self._category[means], start + moved, start + moved + len(means)))
-                moved += len(means) - (end - start)
                 last = end
-        return ("".join([*parts, text[last:]]) if parts else text), found
+        if parts:
+            text = "".join([*parts, text[last:]])
+            spans = self._spans(text)
+        # pinyin inside of another word stays, and means nothing
+        hazards = [(a, b) for a, b in spans[0] if _small(text[a:b]) in self._category]
+        return text, (hazards, spans[1], spans[2])
+
+    def _spans(self, text: str) -> tuple[list[tuple[int, int]], ...]:
+        """Per kind the words found, the longest of those that begin together, none inside of another."""
+        spans: tuple[list[tuple[int, int]], ...] = ([], [], [])
+        matches = self._all.find_matches_as_indexes(_small(text), overlapping=True)
+        for index, start, end in sorted(matches, key=_leftmost_longest):
+            for kind in self._kinds[index]:
+                found = spans[kind]
+                if not found or start >= found[-1][1]:
+                    found.append((start, end))
+        return spans
 
     def _hides(self, text: str, start: int, end: int) -> bool:
         """Whether a hazard word stands across this gap."""
+        if text[start - 1] + text[end] not in self._pairs:
+            return False
         left = _APART.sub("", text[max(0, start - 8) : start])[-5:]
         right = _APART.sub("", text[end : end + 8])[:5]
         return any(
@@ -285,12 +307,14 @@ class RiskWords:
             for _, a, b in self._hazards.find_matches_as_indexes(left + right, overlapping=False)
         )
 
-    def _topic_guards(self, text: str, published_at: datetime | None) -> list[tuple[int, int, int, str]]:
+    def _topic_guards(
+        self, text: str, said: Sequence[tuple[int, int]], published_at: datetime | None
+    ) -> list[tuple[int, int, int, str]]:
         """(position, reach from the start of the post, reach to a hazard word, name) of what says that the whole is no
         event of today."""
         guards = []
-        for index, start, _ in self._whole_matcher.find_matches_as_indexes(text):
-            word = self._whole_words[index]
+        for start, end in said:
+            word = _small(text[start:end])
             head, near = (0, _BESIDE) if word in self._beside else (_HEAD, _NEAR)
             guards.append((start, head, near, f"{self._whole[word]}:{word}"))
         if published_at is not None:
@@ -319,6 +343,10 @@ class RiskWords:
             if self._idiom_words[index] not in word:  # "诺如病毒" holds an idiom and means what it says
                 return f"idiom:{self._idiom_words[index]}"
         return ""
+
+
+def _leftmost_longest(match: tuple[int, int, int]) -> tuple[int, int]:
+    return match[1], -match[2]
 
 
 def _small(text: str) -> str:

@@ -58,7 +58,10 @@ def half(key: str) -> str:
 def day(text: str) -> datetime | None:
     """The first date of a text."""
     found = _DATE.search(text or "")
-    return datetime(*(int(part) for part in found.groups()), tzinfo=UTC) if found else None  # type: ignore[arg-type]
+    if found is None:
+        return None
+    year, month, date = (int(part) for part in found.groups())
+    return datetime(year, month, date, tzinfo=UTC)
 
 
 def judged(judge: Judge, posts: Sequence[tuple[str, str, str, str]]) -> list[Case]:
