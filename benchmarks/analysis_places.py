@@ -130,8 +130,8 @@ def places(data: Path, part: str) -> None:
         kept = {i: names(m, body[i]) for i, m in found.items()}
         truth = {i: names(m, body[i]) for i, m in gold.items()}
         right = sum(len(kept[i] & truth[i]) for i in gold)
-        p, r = right / sum(map(len, kept.values())), right / sum(map(len, truth.values()))
-        print(f"  {'':45s} distinct names: {p:.3f} {r:.3f} {f1(p, r):.3f}")
+        precision, recall = right / sum(map(len, kept.values())), right / sum(map(len, truth.values()))
+        print(f"  {'':45s} distinct names: {precision:.3f} {recall:.3f} {f1(precision, recall):.3f}")
     found = {i: spans(text) for i, text in body.items()}
     for kind in KINDS:
         print(f"  {kind:45s} {score(gold, found, kind)}")
@@ -157,8 +157,8 @@ def complaints(data: Path, part: str) -> list[tuple[Prepared, list[Place], str]]
 def fit(data: Path) -> None:
     """Fit the weights on part `dev`, say what cross-validation gives, and write them."""
     import numpy as np
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict  # type: ignore[import-untyped]
 
     posts = complaints(data, "dev")
     counts = [facts(post.title, post.body, found) for post, found, _ in posts]
@@ -184,14 +184,14 @@ def parties(truth: Sequence[str], told: Sequence[str]) -> str:
         said, meant = sum(b == party for _, b in pairs), sum(a == party for a, _ in pairs)
         scores[party or "nobody"] = f1(right / max(said, 1), right / max(meant, 1))
     named = [(a, b) for a, b in pairs if b]
-    meant = [(a, b) for a, b in pairs if a]
+    blaming = [(a, b) for a, b in pairs if a]
     return (
         f"{len(pairs)} posts, accuracy {sum(a == b for a, b in pairs) / len(pairs):.3f}"
         f" macro-F1 {sum(scores.values()) / len(scores):.3f} "
         + " ".join(f"{name} {value:.3f}" for name, value in scores.items())
         + f"; named {len(named)}, of these right {sum(a == b for a, b in named) / max(len(named), 1):.3f};"
-        f" of {len(meant)} that blame somebody {sum(bool(b) for _, b in meant) / max(len(meant), 1):.3f} named,"
-        f" {sum(a == b for a, b in meant) / max(len(meant), 1):.3f} rightly"
+        f" of {len(blaming)} that blame somebody {sum(bool(b) for _, b in blaming) / max(len(blaming), 1):.3f} named,"
+        f" {sum(a == b for a, b in blaming) / max(len(blaming), 1):.3f} rightly"
     )
 
 
