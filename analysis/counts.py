@@ -24,9 +24,11 @@ BASELINE_DAYS = 28
 #: binomial); from the complaint messages before July 2019 of `complaints_stream.jsonl`, see docs/quality.md
 PRIOR_FOLLOW_UPS = 0.05
 PRIOR_SIZE = 0.8
+#: a smaller size would make any count likely and hide how fast it came; the ledger sees to the rest
+LEAST_SIZE = 0.3
 PRIOR_WEIGHT = 200.0  # clusters' worth of belief in both
-#: numbers of newest voices that are looked at: each doubling is looked at a few times
-_STEPS = (1, 2, 3, 4, 5, 6, 8, 10, 13, 17, 22, 29, 38, 50, 66, 87, 115, 150, 200, 265, 350, 460, 600, 800)
+#: a window opens with the newest hour that is at least so many hours old
+_AGES_H = (1, 2, 3, 4, 6, 8, 12, 16, 24, 36, 48, 72, 96, 120, 168, 240, 336)
 #: posts' worth of belief that an hour is like its kind of day, and a kind of day like the average
 _SMOOTHING = 20.0
 #: hours of its own past that a cluster is taken to have been silent before we looked
@@ -179,7 +181,7 @@ def ordinary_of(clusters: float, follow_ups: float, squares: float, surge: float
     prior_square = PRIOR_FOLLOW_UPS + PRIOR_FOLLOW_UPS**2 * (1 + 1 / PRIOR_SIZE)
     variance = (squares + prior_square * PRIOR_WEIGHT) / total - mean**2
     size = mean**2 / (variance - mean) if variance > mean * 1.001 else 1000 * mean
-    return Ordinary(mean, min(max(size, 0.02), 20.0), max(1.0, surge))
+    return Ordinary(mean, min(max(size, LEAST_SIZE), 20.0), max(1.0, surge))
 
 
 def _gathered(age_h: float) -> float:
@@ -209,7 +211,7 @@ def looks(
     ordinary: Ordinary,
     profile: Profile,
 ) -> list[Look]:
-    """Every look at a cluster at time `at`, from the newest two voices to all of the last 14 days.
+    """The looks at a cluster at time `at`, from its newest hour to all of the last 14 days.
 
     `voices`: (hour, number), oldest first, of the last 42 days; `first`: when the cluster's first post was published.
     """
@@ -222,11 +224,11 @@ def looks(
         sums.append(total)  # sums[i]: voices before times[i]
     past = _Past(times, sums, first, ordinary, profile)
     oldest = bisect_left(times, at - timedelta(hours=LONGEST_H))
-    steps = {n for n in _STEPS if n < total - sums[oldest]}
-    if total - sums[oldest] > 1:
-        steps.add(total - sums[oldest] - 1)
-    # the window opens with the voice before the newest `extra` ones
-    return [past.look(extra, times[bisect_right(sums, total - 1 - extra) - 1], at) for extra in sorted(steps)]
+    # chosen by age and not by number: another voice now may add a window but never take one away
+    starts = set(range(bisect_left(times, at - timedelta(hours=2)), len(times)))
+    starts |= {bisect_right(times, at - timedelta(hours=age)) - 1 for age in _AGES_H} | {oldest}
+    extras = {index: total - sums[index] - 1 for index in starts if oldest <= index < len(times)}
+    return [past.look(extra, times[index], at) for index, extra in sorted(extras.items()) if extra > 0]
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from config.settings import AnalysisSettings
 
 RATES = (1.0, 0.25, 4.0)
 WARM = timedelta(weeks=4)
-AUTHORS, DURATIONS_H, INJECTIONS = (5, 10, 20, 50), (6, 48, 168), 300
+AUTHORS, DURATIONS_H, INJECTIONS = (5, 10, 20, 50), (6, 48, 168), 200
 WATCHED = frozenset(AnalysisSettings().watched_domains)
 COUNTS = (2, 3, 4, 5, 6)
 

@@ -95,7 +95,7 @@ def _reason(form: Posted) -> str:
 
 BUILDERS: dict[str, Callable[[Visit, IncidentView, Posted], Command]] = {
     "ack": _acknowledge,
-    "confirm": lambda here, incident, form: Confirm(form.text("note")),
+    "confirm": lambda here, incident, form: Confirm(form.text("note"), form.text("level", 20)),
     "false_alarm": lambda here, incident, form: FalseAlarm(form.text("reason", 40), form.text("note")),
     "assign": _assign,
     "merge": _merge,
