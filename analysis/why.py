@@ -50,6 +50,31 @@ FEATURE = {
     "gap": ("时间间隔", "time between"),
     "size": ("事件规模", "size of the incident"),
     "copy": ("近似转载", "near-copy"),
+    "member_2nd": ("与其中第二帖说的问题也相近", "trouble like that of a second post"),
+    "areas_same": ("在同一区县", "same district"),
+    "bigrams": ("标题用字相近", "titles share character pairs"),
+    "bigrams_2nd": ("与第二个标题用字也相近", "character pairs shared with a second title"),
+    "bigrams_all": ("标题大部分用字相同", "most character pairs of the titles agree"),
+    "rarest_bigram": ("标题有相同的少见字对", "titles share a rare character pair"),
+    "trigrams": ("标题有相同的三字组合", "titles share triples of characters"),
+    "trigrams_2nd": ("与第二个标题有相同的三字组合", "triples shared with a second title"),
+    "rarest_trigram": ("标题有相同的少见三字组合", "titles share a rare triple of characters"),
+    "body": ("正文用字相近", "texts share rare triples of characters"),
+    "body_2nd": ("与第二帖正文用字也相近", "rare triples shared with a second text"),
+    "title_in_body": ("标题用字出现在事件的正文里", "its title appears in the incident's texts"),
+    "body_has_title": ("正文里出现事件的标题用字", "its text holds the incident's title"),
+    "both_ways": ("标题与正文互相印证", "titles and texts hold each other"),
+    "rarest_in_body": ("少见的标题用字也见于正文", "a rare part of a title is in the other text"),
+    "names": ("相同的地点或单位的数量", "number of places or organisations shared"),
+    "main_shared": ("与事件的主要地点相同", "shares the incident's main place"),
+    "title_name_known": ("标题里的地点事件中已有", "the place in its title is known to the incident"),
+    "has_title_name": ("标题写明地点", "its title names a place"),
+    "has_name": ("帖子写明地点", "the post names a place"),
+    "incident_has_name": ("事件写明地点", "the incident names a place"),
+    "span": ("事件持续的时间", "how long the incident has lasted"),
+    "title_length": ("标题长度", "length of the title"),
+    "rarest_word": ("标题有相同的少见词", "a rare word of its title is shared"),
+    "rarest_missing": ("标题有事件中没有的少见词", "a rare word of its title is missing there"),
 }
 GRADE = {
     "severity": ("严重程度", "severity", 40),
@@ -287,7 +312,8 @@ def likeness(post: Dossier) -> list[tuple[str, float]]:
     )
     model = ClusterModel.load()
     shares = {
-        name: model.weights.get(name, 0.0) * value for name, value in compare(read_item(item), sketch).items()
+        name: (model.weights.get(name, 0.0) + model.rules.get(name, 0.0)) * value
+        for name, value in compare(read_item(item), sketch).items()
     }
     return sorted(
         ((name, round(share, 3)) for name, share in shares.items() if share),

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.cluster import Clusterer, ClusterItem, ClusterModel, Sketch, read_item, word_id
+from analysis.cluster_pack import FEATURES
 from analysis.cluster_proposals import merge_candidates, split_candidate
 from analysis.copies import CopyFinder, jaccard, shingles
 from analysis.places import find_places
+from analysis.why import FEATURE
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 ESTATES = ("泉景天沅", "明湖丽苑", "鲁泰花园", "龙奥金座", "历山名郡")
@@ -255,3 +257,8 @@ def test_swapped_characters_of_a_name_still_meet() -> None:
         START + timedelta(days=3),
     )
     assert clusterer.assign(first).incident == clusterer.assign(second).incident
+
+
+def test_every_feature_of_the_comparison_has_a_name_that_people_read() -> None:
+    assert set(FEATURES) <= set(FEATURE)
+    assert set(ClusterModel.load().weights) <= set(FEATURES)
