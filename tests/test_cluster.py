@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.cluster import Clusterer, ClusterItem, ClusterModel, Sketch, read_item, word_id
-from analysis.cluster_pack import FEATURES
+from analysis.cluster import Clusterer, ClusterItem, ClusterModel, Sketch, read_item
+from analysis.cluster_pack import FEATURES, word_id
 from analysis.cluster_proposals import merge_candidates, split_candidate
 from analysis.copies import CopyFinder, jaccard, shingles
 from analysis.places import find_places
