@@ -51,7 +51,6 @@ LIVE = timedelta(days=180)
 RECENT, BASELINE = timedelta(days=14), timedelta(days=84)
 #: a burst that ended longer ago is history, not news (a late import, a restored source)
 STALE = timedelta(days=14)
-COPIES_KEPT = 5000
 #: where the scores of the last half year are kept, and how far back hours of the week are learnt from
 LEDGER = "emergence"
 PROFILE = timedelta(days=56)
@@ -59,6 +58,7 @@ PROFILE = timedelta(days=56)
 FOLLOWED_VOICES = 30
 #: posts of an incident that grading reads, and recent posts whose likes and comments it compares them with
 GRADED_POSTS, COMPARED_POSTS = 200, 500
+COPIES_KEPT = 5000
 TITLE_CHARS = 60
 #: an incident is looked at again for a merge or a split after so many more posts; a batch looks at so many at most,
 #: and for a split at the last posts only (they are compared pair by pair while the writer's lock is held)
@@ -248,10 +248,10 @@ class _Batch:
             if match is not None and match.incident is not None:
                 self._join(row, output, match.incident, match)
         self._store_sketches()
+        self.watch.save()
         self._propose()
 
     def _place(self, row: posts.PostRow, output: JudgeOutput) -> Match | None:
-        self.watch.save()
         """Find or open the incident of a post, in the index and as a row; None when the post tells of nothing."""
         worth = (
             output.signal_score >= self.judge.thresholds.cluster_signal
@@ -301,10 +301,10 @@ class _Batch:
             known.add(row.author_key)
         if fresh:
             self._grown[root] += 1
+            self.watch.saw(row.published_at)
             self._detect(root, output)
 
     def _detect(self, incident: int, output: JudgeOutput) -> None:
-            self.watch.saw(row.published_at)
         standing = judged.standings(self.session, [incident])[incident]
         if standing.last_post_at < self.now - STALE:
             return
