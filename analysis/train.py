@@ -4,9 +4,9 @@ Needs scikit-learn, which the product itself does not. DIR is a folder with `pos
 are there, the helper sets named below. Level 0 is a linear SVM a label over hashed features, helped by the
 directions of a latent semantic analysis of unlabelled posts and by the margins of SVMs trained on the helper
 sets; both helpers are linear, so they fold into one weight a bucket and cost nothing at run time. Level 1
-is the mean of a logistic regression and boosted trees on out-of-fold margins. `second_reader.csv` labels some posts of
-`posts_unlabelled.jsonl` by id (series U only: series P and Q may hold acceptance rows): read fast and by one
-reader, so they weigh less and are never measured on. All figures come from cross-validation whose folds never split
+is the mean of a logistic regression and boosted trees on out-of-fold margins. `more_labels.csv` labels further posts
+of the same collections by id: each read once by one reader, so they weigh less and are never measured on. Posts that
+repeat a row of series P or Q of `posts_unlabelled.jsonl` (acceptance rows) are refused. All figures come from cross-validation whose folds never split
 a group of near-duplicates. Nothing of a text is stored: weights belong to hashed buckets.
 """
 
@@ -19,7 +19,8 @@ import io
 import json
 import lzma
 import sys
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,9 +49,13 @@ LSA_SHARE, HELPER_SHARE = 0.7, 0.15
 #: level 0 problems that word directions do not help (food safety lost 0.03 F1)
 WITHOUT_LSA = ("domain",)
 SHORT_WEIGHT = 0.3  # of a shortened copy of a labelled post
-SECOND_READER = Path(__file__).parent / "second_reader.csv"
-SECOND_WEIGHT = 0.7  # of a post labelled by the second reader
+MORE_LABELS = Path(__file__).parent / "more_labels.csv"
+#: of a post with one reader's label; the first reader saw only the beginning of a post
+MORE_WEIGHT, FIRST_READER_WEIGHT = 0.8, 0.7
+NO_LABEL = {"tone": "neu", "signal": "n", "domain": "none", "risk": "0"}
+CORRECTION_WEIGHT = 1.0  # of a label that a person of the city set
 C, C_CLASSES = 1.0, 3.0
+HOT_TITLES = 150  # a category of the hot list with fewer titles is left out
 TREES: dict[str, Any] = {
     "max_iter": 150,
     "learning_rate": 0.05,
@@ -114,7 +119,18 @@ def helper_sets(data: Path) -> dict[str, list[tuple[str, str]]]:
     if takeaway.is_file():
         with takeaway.open(encoding="utf-8", newline="") as stream:
             waimai = [(row["review"], row["label"]) for row in csv.DictReader(stream)]
+    categories: dict[str, str] = {}
+    for entry in [
+        *lines(data / "weibo_hot_hourly_2025H1.jsonl.gz"),
+        *lines(data / "weibo_hot_civic_episodes.jsonl"),
+    ]:
+        words = (entry.get("category") or "").split("-")[0].split()
+        categories.setdefault(entry["title"], words[0] if words else "")
+    sizes = Counter(categories.values())
+    # 暂无 is "none yet"; a category of a few titles teaches nothing
+    hot = [(t, c) for t, c in categories.items() if c not in ("", "暂无") and sizes[c] >= HOT_TITLES]
     for name, rows in (
+        ("hot_categories", hot),
         ("complaint_classes", classes),
         ("ewect", ewect),
         ("weibo2018", weibo),
@@ -198,16 +214,50 @@ def fit_helpers(weigh: Weigher, unlabelled: Matrix, sets: dict[str, tuple[Matrix
     return Helpers(terms, directions, np.hstack(weights).astype(np.float32), np.concatenate(biases))
 
 
-def second_reader(data: Path) -> list[dict[str, Any]]:
-    """Unlabelled posts that `second_reader.csv` labels."""
-    with SECOND_READER.open(encoding="utf-8", newline="") as stream:
+def more_labels(data: Path) -> list[dict[str, Any]]:
+    """Posts that `more_labels.csv` labels, with the weight of their reader; those of absent collections are left out.
+
+    Ids: `U…` of posts_unlabelled, `Z…` question id, `W…` and `C…` row of the hot-search and class files, `T…` message
+    id, `E…` file and id of the emotion set. Raises ValueError when one of them repeats an acceptance row.
+    """
+    with MORE_LABELS.open(encoding="utf-8", newline="") as stream:
         labels = {row["id"]: row for row in csv.DictReader(stream)}
-    posts = lines(data / "posts_unlabelled.jsonl")
-    return [
-        {"title": post.get("title") or "", "text": post.get("text") or "", **labels[post["id"]]}
-        for post in posts
-        if post["id"] in labels
-    ]
+    unlabelled = lines(data / "posts_unlabelled.jsonl")
+    acceptance = {_opening(post) for post in unlabelled if post["id"][0] in "PQ"}
+    found = []
+    for key, post in _named_posts(data, unlabelled):
+        row = labels.pop(key, None)  # a question can stand in the list on several days
+        if row is None:
+            continue
+        if _opening(post) in acceptance:
+            raise ValueError(f"{MORE_LABELS.name}: {key} repeats an acceptance row; take its line out")
+        weight = FIRST_READER_WEIGHT if row["reader"] == "1" else MORE_WEIGHT
+        found.append({**post, **{task: row[task] for task in TASKS}, "weight": weight})
+    return found
+
+
+def _opening(post: dict[str, Any]) -> str:
+    """The first letters of a post, without marks: equal for a post and its repeats."""
+    return "".join(char for char in post["title"] + post["text"] if char.isalnum())[:60]
+
+
+def _named_posts(data: Path, unlabelled: list[dict[str, Any]]) -> Iterable[tuple[str, dict[str, Any]]]:
+    """(id, title and text) of every post that `more_labels.csv` may name."""
+    for post in unlabelled:
+        if post["id"][0] == "U":
+            yield post["id"], {"title": post.get("title") or "", "text": post.get("text") or ""}
+    for row in lines(data / "zhihu_hot_questions.jsonl.gz"):
+        yield f"Z{row['id']}", {"title": row["title"], "text": row.get("text") or ""}
+    for at, row in enumerate(lines(data / "weibo_hot_civic_episodes.jsonl")):
+        yield f"W{at}", {"title": row["title"], "text": row.get("description") or row["title"]}
+    for row in lines(data / "complaints_stream.jsonl"):
+        yield f"T{row['id']}", {"title": row["title"], "text": row["text"]}
+    for at, row in enumerate(lines(data / "complaint_classes.jsonl")):
+        if row["part"] == "train":
+            yield f"C{at}", {"title": "", "text": row["text"]}
+    for path in sorted((data / "sentiment" / "ewect").glob("*.json")):
+        for row in json.loads(path.read_text("utf-8")):
+            yield f"E{path.stem}:{row['id']}", {"title": "", "text": row["content"]}
 
 
 def targets(gold: Sequence[dict[str, Any]]) -> dict[str, list[tuple[str, ...]]]:
@@ -295,7 +345,7 @@ def complaint_classes(reader: Reader, weigh: Weigher, data: Path, train: Matrix)
 
 
 def cross_validate(
-    inputs: Any, fold: Any, weight: Any, answers: dict[str, list[tuple[str, ...]]], whole: int
+    inputs: Any, fold: Any, weights: Mapping[str, Any], answers: dict[str, list[tuple[str, ...]]], whole: int
 ) -> dict[str, Any]:
     """Figures of out-of-fold probabilities of level 1, over the first `whole` rows (the posts as written)."""
     figures: dict[str, Any] = {}
@@ -307,7 +357,7 @@ def cross_validate(
             seen = fold != k
             asked = np.flatnonzero(~seen[:whole])  # only these are measured
             for fit in (fit_top, fit_trees):
-                fitted = fit(inputs[seen], y[seen], weight[seen])
+                fitted = fit(inputs[seen], y[seen], weights[task][seen])
                 columns = np.searchsorted(labels, fitted.classes_)
                 p[asked[:, None], columns] += fitted.predict_proba(inputs[asked]) / 2.0
         p, accepted = p[:whole], answers[task][:whole]
@@ -362,22 +412,32 @@ def pack(
     return lzma.compress(buffer.getvalue(), preset=6)
 
 
-def train(data: Path, version: str, say: Any) -> tuple[bytes, dict[str, Any]]:
-    """Fit everything; returns the model file and its cross-validated figures."""
+def train(
+    data: Path, version: str, say: Any, extra: Sequence[Mapping[str, Any]] = ()
+) -> tuple[bytes, dict[str, Any]]:
+    """Fit everything; returns the model file and its cross-validated figures, which never measure `extra`.
+
+    `extra` are a city's corrections: title, text, and a label for some of the tasks.
+    """
     gold = lines(data / "posts_gold.jsonl")
     if not gold:
         raise FileNotFoundError(
             f"{data / 'posts_gold.jsonl'}: no labelled posts; set QUANSHENG_DATA or --data"
         )
     reader = Reader(load_snow(), RiskWords.load())
-    posts = [*gold, *second_reader(data)]
+    more = more_labels(data)
+    posts = [*gold, *more, *({"weight": CORRECTION_WEIGHT, **row} for row in extra)]
     short = [(i, pair) for i, row in enumerate(gold) for pair in shortened(row)]
     rows = [*range(len(posts)), *(i for i, _ in short)]  # which labelled post a row comes from
     read = read_posts(reader, [*((row["title"], row["text"]) for row in posts), *(pair for _, pair in short)])
-    weight = np.repeat(
-        [1.0, SECOND_WEIGHT, SHORT_WEIGHT], [len(gold), len(posts) - len(gold), len(rows) - len(posts)]
+    base = np.array([post.get("weight", 1.0) for post in posts] + [SHORT_WEIGHT] * len(short))
+    # a correction weighs nothing in the tasks that it does not speak of
+    weights_of = {
+        task: base * np.array([bool(posts[i].get(task)) for i in rows], dtype=float) for task in TASKS
+    }
+    say(
+        f"{len(gold)} labelled posts read, {len(more)} more, {len(extra)} corrections, {len(short)} shortened copies"
     )
-    say(f"{len(gold)} labelled posts read, {len(posts) - len(gold)} more, {len(short)} shortened copies")
     plain = read_posts(reader, background(data))
     sets = {}
     for name, pairs in helper_sets(data).items():
@@ -390,10 +450,12 @@ def train(data: Path, version: str, say: Any) -> tuple[bytes, dict[str, Any]]:
     helpers = fit_helpers(weigh, plain.counts, sets)
     x = weigh(read.counts)
     fold = groups(x[: len(posts)])[rows]
-    answers = targets([posts[i] for i in rows])
+    # the label of a task without one is any that exists: its weight is nothing
+    answers = targets([{**NO_LABEL, **posts[i]} for i in rows])
     margins, weights, biases, columns = [], [], [], []
     for name, y in level0_labels(answers):
         say(f"level 0: {name}")
+        weight = weights_of[name.split(">")[0]]
         extended = helpers.extend(x, share_of(name))
         margins.append(out_of_fold(extended, y, fold, weight))
         svm = fit_svm(extended, y, weight)
@@ -403,10 +465,10 @@ def train(data: Path, version: str, say: Any) -> tuple[bytes, dict[str, Any]]:
         columns += columns_of(name, svm.classes_)
     inputs = np.hstack([*margins, read.facts])
     say("level 1")
-    figures = cross_validate(inputs, fold, weight, answers, len(gold))
+    figures = cross_validate(inputs, fold, weights_of, answers, len(gold))
     first = {task: np.array([a[0] for a in answers[task]]) for task in TASKS}
-    tops = {task: fit_top(inputs, first[task], weight) for task in TASKS}
-    boosted = {task: fit_trees(inputs, first[task], weight) for task in TASKS}
+    tops = {task: fit_top(inputs, first[task], weights_of[task]) for task in TASKS}
+    boosted = {task: fit_trees(inputs, first[task], weights_of[task]) for task in TASKS}
     trees = {task: flatten(fitted) for task, fitted in boosted.items()}
     for task, fitted in boosted.items():
         gap = float(np.abs(shares(trees[task].raw(inputs[:500])) - fitted.predict_proba(inputs[:500])).mean())
@@ -415,7 +477,8 @@ def train(data: Path, version: str, say: Any) -> tuple[bytes, dict[str, Any]]:
                 f"trees of {task}: written differently from what was fitted (mean gap {gap:.4f})"
             )
     figures["posts"] = len(gold)
-    figures["posts_second_reader"] = len(posts) - len(gold)
+    figures["posts_more_labels"] = len(more)
+    figures["corrections"] = len(extra)
     figures["snownlp"] = snownlp_alone(read.facts[: len(gold)], answers["tone"][: len(gold)])
     if "complaint_classes" in sets:
         figures["complaint_classes"] = complaint_classes(reader, weigh, data, sets["complaint_classes"][0])
@@ -434,7 +497,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m analysis.train", description=__doc__.split("\n")[0] if __doc__ else ""
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with posts_gold.jsonl")
-    parser.add_argument("--version", default="posts-2", help="name written on every judgement")
+    parser.add_argument("--version", default="posts-3", help="name written on every judgement")
     parser.add_argument("--install", action="store_true", help="write the model into the project")
     options = parser.parse_args(argv)
 

@@ -35,7 +35,15 @@ def job(name: str, work: Callable[[], object], seconds: float = 60) -> scheduler
 
 
 def test_the_stages_stand_in_the_order_of_a_post_s_way() -> None:
-    assert [item.name for item in scheduler.JOBS] == ["crawl", "judge", "tick", "send", "topics", "weekly", "purge"]
+    assert [item.name for item in scheduler.JOBS] == [
+        "crawl",
+        "judge",
+        "tick",
+        "send",
+        "topics",
+        "weekly",
+        "purge",
+    ]
 
 
 def test_a_job_runs_when_its_time_has_come_and_missed_times_are_one_run(home: Installation) -> None:

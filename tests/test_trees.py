@@ -11,7 +11,12 @@ from analysis.trees import Trees
 def grown(leaves: int, trees: int, seed: int) -> Trees:
     """Random trees in pre-order: a node's left child follows it."""
     rng = np.random.default_rng(seed)
-    feature, threshold, left, right, value, roots = [], [], [], [], [], []
+    feature: list[int] = []
+    threshold: list[float] = []
+    left: list[int] = []
+    right: list[int] = []
+    value: list[float] = []
+    roots: list[int] = []
 
     def grow(root: int, n: int) -> int:
         at = len(feature)
