@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -253,9 +252,8 @@ def _refit(here: InForce, given: _Given, data: Path, version: str, say: Say) -> 
         held = [t for t in given.taught if t.id % HELD_EVERY == 0]
     kept_out = {t.id for t in held}
     extra = [{"title": t.title, "text": t.text, **t.answers} for t in given.taught if t.id not in kept_out]
-    options: dict[str, Any] = {"extra": extra} if "extra" in signature(fit).parameters else {}
     try:
-        packed, figures = fit(data, version, say, **options)
+        packed, figures = fit(data, version, say, extra)
     except FileNotFoundError as exc:
         raise Problem(str(exc)) from exc
     reader = Reader(load_snow(), RiskWords.load())

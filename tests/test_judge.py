@@ -140,11 +140,11 @@ def test_shipped_model_was_measured_and_keeps_its_floors() -> None:
     tone, signal, domain, risk = (
         figures[task]["with_offsets"] for task in ("tone", "signal", "domain", "risk")
     )
-    assert tone["macro_f1"] >= 0.825
-    assert signal["f1_y"] >= 0.893
+    assert tone["macro_f1"] >= 0.835
+    assert signal["f1_y"] >= 0.904
     # decision 0007 moved these two from 0.785 and 0.825, by leaving training posts out
-    assert domain["accuracy"] >= 0.78
-    assert risk["weighted_kappa"] >= 0.82
+    assert domain["accuracy"] >= 0.795
+    assert risk["weighted_kappa"] >= 0.837
     assert risk["recall_3"] >= 0.75
     assert max(figures[task]["ece"] for task in ("tone", "signal", "domain", "risk")) <= 0.05
 
