@@ -349,3 +349,14 @@ def test_desk_rows_follow_page_and_growth_on_both_databases(any_db: Database, tm
     with any_db.reading() as session:
         assert desk.desk(session, town.now) == []
         assert desk.today(session, town.now - timedelta(hours=10)).closed == 1
+
+
+def test_confirming_names_the_grade(town: World) -> None:
+    incident = town.incident("测试事件", TEXTS, level="major")
+    browser = client(town)
+    page = f"/incidents/{incident.number}"
+    html = browser.get(page).text
+    assert 'id="f-confirm-level"' in html
+    answer = submit(browser, html, f"{page}/confirm", note="已核实", level="serious")
+    assert answer.status_code == 303
+    assert (town.get(incident.id).state, town.get(incident.id).level) == ("confirmed", "serious")
