@@ -10,7 +10,7 @@ import csv
 import json
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -185,6 +185,20 @@ def auc(score: Sequence[float], truth: Any) -> float:
     return float((ranks[t].sum() - positives * (positives + 1) / 2) / (positives * (len(t) - positives)))
 
 
+def message_item(row: Mapping[str, Any]) -> ClusterItem:
+    """A message of `complaints_stream.jsonl` as clustering reads it."""
+    places, districts = find_places(f"{row['title']}\n{row['text']}", None)
+    return ClusterItem(
+        row["id"],
+        row["title"],
+        row["text"],
+        datetime.fromisoformat(row["published_at"]),
+        tuple(places),
+        row["author"],
+        tuple(districts),
+    )
+
+
 def clustering(data: Path) -> list[Figure]:
     """One pass over the stream of messages against the gold events (on which the weights were fitted)."""
     stream = _lines(data / "complaints_stream.jsonl")
@@ -194,17 +208,7 @@ def clustering(data: Path) -> list[Figure]:
     for row in stream:
         if row["id"] not in gold:
             continue  # later messages are kept aside
-        places, districts = find_places(f"{row['title']}\n{row['text']}", None)
-        item = ClusterItem(
-            row["id"],
-            row["title"],
-            row["text"],
-            datetime.fromisoformat(row["published_at"]),
-            tuple(places),
-            row["author"],
-            tuple(districts),
-        )
-        found[row["id"]] = clusterer.assign(item).incident
+        found[row["id"]] = clusterer.assign(message_item(row)).incident
     seen = {key: gold[key] for key in found}
     ours, apart = bcubed(found, seen), bcubed({key: n for n, key in enumerate(seen)}, seen)
     how = (

@@ -15,7 +15,6 @@ import lzma
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +24,13 @@ from analysis.cluster import (
     TREES,
     WEIGHTS,
     Clusterer,
-    ClusterItem,
     ClusterModel,
     Read,
     compare_packed,
     read_item,
 )
 from analysis.cluster_pack import FEATURES, GRAM_BITS, GRAMS, codes, gram_ids
-from analysis.places import find_places
+from analysis.figures import message_item
 from analysis.trees import Trees, flatten
 
 VERSION = "cluster-3"
@@ -95,17 +93,7 @@ def labelled(data: Path) -> tuple[list[Read], list[str], list[str]]:
     for row in json_rows(data / "complaints_stream.jsonl"):
         if row["id"] not in events:
             continue
-        places, districts = find_places(f"{row['title']}\n{row['text']}", None)
-        item = ClusterItem(
-            row["id"],
-            row["title"],
-            row["text"],
-            datetime.fromisoformat(row["published_at"]),
-            tuple(places),
-            row["author"],
-            tuple(districts),
-        )
-        readings.append(read_item(item))
+        readings.append(read_item(message_item(row)))
         ids.append(row["id"])
     return readings, ids, [events[i] for i in ids]
 
