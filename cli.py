@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -27,7 +28,7 @@ from rich.table import Table
 from config.bundle import load_bundle
 from config.settings import ConfigError
 from incidents.events import Head
-from incidents.installation import Installation, Problem, open_installation
+from incidents.installation import Installation, Problem, open_bundle, open_installation
 from incidents.migrate import SchemaTooNew
 from incidents.querylang import QueryError
 from incidents.states import Refused
@@ -45,6 +46,19 @@ audit_app = typer.Typer(no_args_is_help=True, help="Check and export the record.
 app.add_typer(incidents_app, name="incidents")
 app.add_typer(report_app, name="report")
 app.add_typer(audit_app, name="audit")
+evidence_app = typer.Typer(no_args_is_help=True, help="Originals of posts that belong to an incident.")
+app.add_typer(evidence_app, name="evidence")
+obligations_app = typer.Typer(no_args_is_help=True, help="Keep the register of the notice's duties.")
+app.add_typer(obligations_app, name="obligations")
+roster_app = typer.Typer(
+    no_args_is_help=True, help="Look at the duty roster, take tables in and out, test a person's channels."
+)
+app.add_typer(roster_app, name="roster")
+
+objections_app = typer.Typer(
+    no_args_is_help=True, help="Sites, pages and authors that objected: nothing of them is fetched or stored."
+)
+app.add_typer(objections_app, name="objections")
 
 err = Console(stderr=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
@@ -196,9 +210,13 @@ def init(
 def check() -> None:
     """Validate every configuration file; tells file, key, value and expectation of each error."""
     from alerts.calendar import load_calendar  # loads the holidays
+    from commands.check import check_mappings, check_warnings
 
     bundle = load_bundle(options.config)
-    load_calendar(bundle.settings.config_dir, bundle.settings.city.timezone)
+    check_mappings(bundle)
+    calendar = load_calendar(bundle.settings.config_dir, bundle.settings.city.timezone)
+    for warning in check_warnings(bundle, calendar):
+        err.print(f"warning: {warning}", highlight=False, soft_wrap=True)
     on = sum(source.enabled for source in bundle.sources)
     echo(
         f"Good: {len(bundle.sources)} sources ({on} enabled), {len(bundle.departments.departments)} departments, "
@@ -219,13 +237,30 @@ def run(
 
     if not options.verbose:
         logging.getLogger().setLevel(logging.INFO)
-    with opened() as home:
+    with _opened_or_cry() as home:
         if once:
             with scheduler.alone(home.settings.data_path):
                 if not scheduler.run_once(home, now, echo):
                     raise typer.Exit(1)
             return
         scheduler.run(home, now, echo, lambda address: _banner(home, address))
+
+
+@contextmanager
+def _opened_or_cry() -> Iterator[Installation]:
+    """The installation; when it cannot even be opened, the officer on duty is told before the command fails."""
+    bundle = load_bundle(options.config)
+    try:
+        home = open_bundle(bundle)
+    except (Problem, OSError) as exc:  # a full or broken disk fails wherever it likes
+        from alerts import last_resort  # loads the channels
+
+        last_resort.cry(bundle, str(exc), now())
+        raise
+    try:
+        yield home
+    finally:
+        home.db.close()
 
 
 def _banner(home: Installation, address: str) -> None:
@@ -288,8 +323,9 @@ def crawl(
         list[str] | None, typer.Argument(help="Ids of sources; default: those that are due.")
     ] = None,
 ) -> None:
-    """Fetch the sources that are due, or the named ones."""
+    """Fetch the sources that are due, or the named ones; look into folders and views too."""
     import scheduler  # for the wording of summaries
+    import spiders.intake.job
     import spiders.job  # loads the crawler
 
     with opened() as home:
@@ -297,15 +333,261 @@ def crawl(
         if unknown:
             known = ", ".join(source.id for source in home.bundle.sources) or "none"
             raise Problem(f"no source named {', '.join(unknown)} in sources.yaml; there are: {known}")
-        result = spiders.job.run(home.db, home.bundle, home.keys, now(), only=sources or (), clock=now)
-        echo(scheduler.summary(result))
+        names = {source.id for source in spiders.intake.job.own_sources(home.bundle.sources)}
+        own = [name for name in sources or [] if name in names]
+        crawled = [name for name in sources or [] if name not in names]
+        for source in spiders.intake.job.own_sources(home.bundle.sources):
+            if source.id in own and not source.enabled:
+                raise Problem(f"sources.yaml: source {source.id!r} is not enabled; set `enabled: true`")
+        if crawled or not sources:
+            result = spiders.job.run(home.db, home.bundle, home.keys, now(), only=crawled, clock=now)
+            echo(scheduler.summary(result))
+        if own or (names and not sources):
+            looked = spiders.intake.job.run(
+                home.db, home.bundle, home.keys, now(), only=own, due=not own, clock=now
+            )
+            for seen in looked.sources:
+                echo(f"{seen.source_id}: {seen.state}: {seen.evidence}")
+
+
+@app.command()
+def backfill(
+    source: Annotated[
+        str | None, typer.Argument(help="Id of the source; default: show every back-fill and how far it is.")
+    ] = None,
+    first: Annotated[str, typer.Option("--from", help="First day of the range, 2026-10-01.")] = "",
+    last: Annotated[str, typer.Option("--to", help="Last day of the range; default: today.")] = "",
+    max_pages: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many list pages; the same command goes on.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read a range of the past from one source. May be stopped at any moment: the same command goes on. Exit code 1 if not done."""
+    from commands import backfill as command
+
+    with opened() as home:
+        if source is None:
+            if as_json:
+                print_json(command.rows(home))
+            else:
+                print_table(command.COLUMNS, command.table(home))
+            return
+        if not first:
+            raise Problem("backfill: name the first day of the range, --from 2026-10-01")
+        today = now().astimezone(home.zone).date().isoformat()
+        done = command.run(home, source, first, last or today, now, echo, max_pages)
+    if not done:
+        raise typer.Exit(1)
+
+
+@app.command("sources")
+def sources_(
+    names: Annotated[list[str] | None, typer.Argument(help="Ids of sources; default: all.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Is each source alive? State, evidence, and silence beside its own habit. Exit code 1 if one that is enabled is not."""
+    from commands.sources import COLUMNS, health_of
+
+    with opened() as home:
+        found = health_of(home, now(), names or [])
+        language = home.settings.city.language
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        print_table(COLUMNS, found.table(language))
+    if any(row.source.enabled and (row.view.failures or row.stop) for row in found.rows):
+        raise typer.Exit(1)
+
+
+@app.command("add-source")
+def add_source(
+    url: Annotated[str, typer.Argument(help="Address of the site, its column, board, feed or sitemap.")],
+    write: Annotated[
+        bool, typer.Option("--write", help="Add the entry to sources.yaml; default: print it.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look at a site: feeds, sitemaps, known systems, robots and rate, five posts; writes its entry with the legal fields to fill in."""
+    from commands import add_source as adding  # loads the crawler
+    from spiders.hostlock import host_locks
+    from spiders.stopping import load_stops
+    from spiders.trial import Explorer
+
+    with opened() as home:
+        stops = load_stops(home.db)
+        explorer = Explorer(home.settings.crawl, home.keys.pseudonym, now, stops)
+        host = adding.host_of(url)
+        if (stop := stops.of_source("", [host]) or stops.of_url(url)) is not None:
+            raise Problem(stop.sentence)
+        with host_locks(home.settings.data_path / "locks", [host]) as busy:
+            if busy:
+                raise Problem(f"another crawl is reading {host} at this moment; try again in a minute")
+            look = adding.look_at(url, explorer, lambda line: err.print(line, markup=False, highlight=False))
+        delay, folder = home.settings.crawl.delay_s, home.settings.config_dir
+    for line in adding.told(look):
+        err.print(line, markup=False, highlight=False, soft_wrap=True)
+    entry = adding.full_entry(look, delay)
+    if as_json:
+        print_json(entry)
+    elif not write:
+        echo(adding.as_yaml(entry).rstrip("\n"))
+        err.print(
+            "Add this to sources.yaml (or run again with --write), fill in what says 待填写, then enable it."
+        )
+    else:
+        path = adding.add_to(folder, entry)
+        echo(f"Added to {path}. Fill in what says 待填写, set enabled: true, then: quansheng check")
+
+
+Reason = Annotated[str, typer.Option("--reason", help="Why; stands in the record and on every page.")]
+
+
+@app.command()
+def halt(
+    what: Annotated[
+        str, typer.Argument(help="Id of a source, or a host name; without it everything is halted.")
+    ] = "",
+    reason: Reason = "",
+) -> None:
+    """Stop collecting at once, also in crawls under way: everything, one source or one host. Stays until `quansheng resume`."""
+    from commands import stops
+
+    with opened() as home:
+        found = stops.halt(home, stops.halt_target(home, what), reason, _login(), now())
+        echo(f"{found.sentence}\nCrawls under way in any process stop within two seconds.")
+
+
+@app.command()
+def resume(
+    what: Annotated[
+        str, typer.Argument(help="What was halted: id of a source, host name, or nothing for everything.")
+    ] = "",
+    reason: Reason = "",
+) -> None:
+    """Lift a halt; what is due is collected again."""
+    from commands import stops
+
+    with opened() as home:
+        found = stops.lift(home, "halt", stops.halt_target(home, what), reason, _login(), now())
+        echo(f"The halt of {found.what} is lifted.")
+        for warning in stops.warnings(home):
+            err.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+
+
+Page = Annotated[str, typer.Option("--page", help="Address of one page; only its hash is kept.")]
+Prefix = Annotated[str, typer.Option("--prefix", help="Beginning of addresses, with http(s)://.")]
+HostName = Annotated[str, typer.Option("--host", help="Host name; *.example.cn with all below it.")]
+SourceId = Annotated[
+    str, typer.Option("--source", help="Id of a source; with --author: where the author writes.")
+]
+Author = Annotated[
+    str, typer.Option("--author", help="Name as the source shows it (kept nowhere), or pseudonym.")
+]
+
+
+@objections_app.command("add")
+def objections_add(
+    page: Page = "",
+    prefix: Prefix = "",
+    host: HostName = "",
+    source: SourceId = "",
+    author: Author = "",
+    reason: Reason = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before posts are removed.")] = False,
+) -> None:
+    """Enter an objection: what is stored is removed for good, nothing is fetched or stored any more."""
+    from commands import stops
+
+    with opened() as home:
+        what = stops.objection_target(home, page=page, prefix=prefix, host=host, source=source, author=author)
+        stored = stops.count_stored(home, what)
+        if stored and not yes:
+            typer.confirm(f"{stored} stored posts will be removed for good. Go on?", abort=True, err=True)
+        report = stops.enter_objection(home, what, reason, _login(), now())
+        echo(
+            f"Objection entered: {report.posts} posts and {report.set_aside} set-aside rows removed; "
+            "nothing of it is fetched or stored any more"
+        )
+
+
+@objections_app.command("withdraw")
+def objections_withdraw(
+    page: Page = "",
+    prefix: Prefix = "",
+    host: HostName = "",
+    source: SourceId = "",
+    author: Author = "",
+    reason: Reason = "",
+) -> None:
+    """Take an objection back (entered by mistake, or the person agreed). What was removed stays removed."""
+    from commands import stops
+
+    with opened() as home:
+        what = stops.objection_target(home, page=page, prefix=prefix, host=host, source=source, author=author)
+        found = stops.lift(home, "objection", what, reason, _login(), now())
+        echo(f"The objection of {found.what} is withdrawn.")
+
+
+@objections_app.command("list")
+def objections_list(as_json: AsJson = False) -> None:
+    """What is under an objection, and what is halted."""
+    from commands import stops
+    from incidents.stops import active
+
+    with opened() as home:
+        with home.db.reading() as session:
+            found = active(session)
+        if as_json:
+            print_json(stops.as_dicts(found))
+        else:
+            print_table(stops.COLUMNS, stops.table(home, found))
+
+
+@objections_app.command("check")
+def objections_check(
+    remove: Annotated[bool, typer.Option("--remove", help="Remove what should not be stored.")] = False,
+) -> None:
+    """Is anything stored or configured in spite of an objection? Exit code 1 if so. Run it after a backup was restored."""
+    from commands import stops
+
+    with opened() as home:
+        if remove:
+            echo(f"{stops.remove_missed(home, _login(), now())} posts removed")
+        found = [line for line in stops.warnings(home) if "halted by" not in line]
+    for line in found or ["Good: nothing is stored or read in spite of an objection"]:
+        echo(line)
+    if found:
+        raise typer.Exit(1)
+
+
+@app.command()
+def coverage(
+    weeks: Annotated[int, typer.Option(help="The last so many weeks.")] = 4,
+    as_json: AsJson = False,
+) -> None:
+    """Which source saw which incident first, what gives nothing, what nobody watches, and what the hot lists knew before us."""
+    from commands.coverage import coverage_of
+
+    with opened() as home:
+        found = coverage_of(home, now(), weeks)
+        language = home.settings.city.language
+    if as_json:
+        print_json(found.as_dict())
+        return
+    for title, columns, rows in found.tables(language):
+        echo(f"\n{title}")
+        print_table(columns, rows)
+    echo(found.summary(language))
 
 
 @app.command("import")
 def import_(
-    file: Annotated[Path | None, typer.Argument(help="CSV, XLSX or JSON Lines.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="CSV, XLSX or JSON Lines; a capture of Weibo or Tieba.")
+    ] = None,
     profile: Annotated[
-        Path | None, typer.Option(help="YAML file that maps columns; default: the packaged one.")
+        Path | None,
+        typer.Option(help="YAML file that maps columns, or the name of a packaged one (weibo, tieba)."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would happen.")] = False,
     retry: Annotated[
@@ -314,6 +596,7 @@ def import_(
 ) -> None:
     """Take over posts from a file: 12345 work orders, exports of a vendor. Bad rows are kept aside with their reason."""
     from spiders.importer import import_file, retry_set_aside  # loads the readers of spreadsheets
+    from spiders.intake.mapping import mapping_of_origin
     from spiders.profiles import load_profile
     from spiders.tables import UnreadableFile
 
@@ -322,7 +605,13 @@ def import_(
     mapping = load_profile(profile)
     if file is None:
         with opened() as home:
-            outcome = retry_set_aside(home.db, mapping, home.keys.pseudonym, now())
+            outcome = retry_set_aside(
+                home.db,
+                mapping,
+                home.keys.pseudonym,
+                now(),
+                own=partial(mapping_of_origin, home.bundle.sources, home.settings.config_dir),
+            )
         for sentence in outcome.still_bad:
             echo(sentence)
         echo(
@@ -385,7 +674,8 @@ def replay(
     ] = 0,
     report: Annotated[Path | None, typer.Option(help="Write what was flagged when, as JSON.")] = None,
     profile: Annotated[
-        Path | None, typer.Option(help="YAML file that maps columns; default: the packaged one.")
+        Path | None,
+        typer.Option(help="YAML file that maps columns, or the name of a packaged one (weibo, tieba)."),
     ] = None,
 ) -> None:
     """Feed dated posts through the whole pipeline at simulated time. Tells nobody: messages stay in a folder."""
@@ -620,21 +910,19 @@ def audit_verify(
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Check the hash chain of the record from its first to its last event."""
-    from incidents import events  # with the rest of the database's room
+    """Check the record from its first to its last event, and every original and text of the evidence against it."""
+    from commands import audit  # with the rest of the database's room
 
     noted = _noted_head(head)
-    with opened() as home, home.db.reading() as session:
-        verdict = events.verify(session, home.keys.audit, known_head=noted)
+    with opened() as home:
+        found = audit.verify(home, noted)
     if as_json:
-        print_json(verdict)
-    elif verdict.ok:
-        echo(f"Good: {verdict.events} events, head {verdict.head.seq}:{verdict.head.hash}")
-    if not verdict.ok:
-        raise Problem(
-            f"the record is broken at event {verdict.broken_at}: {verdict.reason}; "
-            "keep the database as it is, restore the last good backup beside it and compare"
-        )
+        print_json(found)
+    elif found.ok:
+        for line in audit.told(found):
+            echo(line)
+    if found.wrong:
+        raise Problem("\n".join(found.wrong))
 
 
 def _noted_head(text: str) -> Head | None:
@@ -652,26 +940,70 @@ def _noted_head(text: str) -> Head | None:
 @audit_app.command("export")
 def audit_export(
     incident: Annotated[str, typer.Argument(help="Number (QS-2026-000001) or id.")],
-    file: Annotated[Path, typer.Argument(help="JSON file to write.")],
+    file: Annotated[
+        Path, typer.Argument(help="File to write: .json with the signed record, or .pdf to print.")
+    ],
+    language: Annotated[str, typer.Option(help="zh_CN or en; default: the city's (PDF only).")] = "",
 ) -> None:
     """Write the case file of one incident: events with hashes, clocks with their trace, posts, messages."""
-    from incidents import lifecycle  # with the rest of the database's room
+    from commands import audit  # with the rest of the database's room
 
     with opened() as home:
-        case: dict[str, Any] = case_file(home, incident)
-        with _writing(file) as out:
-            json.dump(case, out, ensure_ascii=False, default=_plain, indent=2)
-        with home.db.transaction() as session:
-            lifecycle.record_act(
-                session,
-                "exported",
-                {"file": file.name},
-                actor=_login(),
-                channel="cli",
-                now=now(),
-                incident_id=case["incident"].id,
-            )
-    echo(f"{file}: {len(case['events'])} events, {len(case['posts'])} posts")
+        echo(audit.export(home, incident, file, actor=_login(), now=now(), language=language))
+
+
+@audit_app.command("rebuild")
+def audit_rebuild(
+    repair: Annotated[bool, typer.Option(help="Write what the events give into the tables.")] = False,
+) -> None:
+    """Fold every derived table anew from the events and tell where the tables differ; exit 1 when they do."""
+    from commands import audit  # with the rest of the database's room
+
+    with opened() as home:
+        echo(audit.rebuild(home, repair=repair, actor=_login(), now=now()))
+
+
+@audit_app.command("check")
+def audit_check(
+    file: Annotated[Path, typer.Argument(help="A case file that was exported as JSON.")],
+) -> None:
+    """Check an exported case file with this installation's key: was it changed since?"""
+    from commands import audit  # with the rest of the database's room
+
+    with opened() as home:
+        echo(audit.check(file, home.keys.audit))
+
+
+@evidence_app.command("list")
+def evidence_list(
+    incident: Annotated[str, typer.Argument(help="Number (QS-2026-000001) or id.")], as_json: AsJson = False
+) -> None:
+    """Which originals are kept of an incident's posts, which are missing or purged, and their SHA-256."""
+    from commands import evidence  # with the rest of the database's room
+
+    with opened() as home:
+        found = evidence.listed(home, incident)
+    if as_json:
+        print_json(evidence.as_dict(found))
+        return
+    for line in found.lines():
+        echo(line)
+
+
+@evidence_app.command("export")
+def evidence_export(
+    incident: Annotated[str, typer.Argument(help="Number (QS-2026-000001) or id.")],
+    file: Annotated[
+        Path, typer.Argument(help="File to write, ending in .warc.gz; not redacted, not encrypted.")
+    ],
+    reason: Annotated[str, typer.Option(help="Why they are needed; recorded with your name.")],
+    post: Annotated[int | None, typer.Option(help="Only the original of this post.")] = None,
+) -> None:
+    """Take originals out of the vault as a standard WARC. The reading is recorded first."""
+    from commands import evidence  # with the rest of the database's room
+
+    with opened() as home:
+        echo(evidence.export(home, incident, file, post=post, reason=reason, actor=_login(), now=now()))
 
 
 @app.command()
@@ -844,6 +1176,172 @@ def deadline(
         raise Problem(f"{rule}: {exc}") from exc
 
 
+def _local(text: str, option: str) -> datetime:
+    """A time as typed, in the city's zone if it names none; now when nothing was typed."""
+    if not text:
+        return now()
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise Problem(f"{option} {text}: not a time; write it like 2026-11-24T16:20") from exc
+    if at.tzinfo is None:
+        from zoneinfo import ZoneInfo  # only here
+
+        at = at.replace(tzinfo=ZoneInfo(load_bundle(options.config).settings.city.timezone))
+    return at
+
+
+@obligations_app.command("list")
+def obligations_list(
+    state: Annotated[str, typer.Option(help="open, overdue, met, late, cancelled or all.")] = "open",
+    unit: Annotated[str, typer.Option(help="Id or name of a unit.")] = "",
+    rule: Annotated[str, typer.Option(help="Id of a rule: S04.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """What each unit owes by when, the oldest end first."""
+    from commands import obligations  # loads the holidays
+
+    with opened() as home:
+        register = obligations.listed(home, state, unit, rule, now())
+        if as_json:
+            print_json(register.as_dict())
+            return
+        print_table(["id", "rule", "unit", "period", "due", "state"], register.table())
+
+
+@obligations_app.command("add")
+def obligations_add(
+    rule: Annotated[str, typer.Argument(help="S01 recall, S02 document, S03 approval, S29 request.")],
+    unit: Annotated[str, typer.Option(help="Id or name of the unit that owes it.")],
+    trigger: Annotated[str, typer.Option(help="What set it off: number of the decision or document.")],
+    at: Annotated[str, typer.Option(help="When it happened; default: now.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Enter what set a duty off; its clock starts and the unit is told."""
+    from commands import obligations  # loads the holidays
+
+    with opened() as home:
+        row = obligations.add(home, rule, unit, trigger, _local(at, "--at"), actor=_login(), now=now())
+        zone = home.zone
+    if as_json:
+        print_json(obligations.as_dict(row, now()))
+        return
+    echo(
+        f"{row.id}: {row.rule_id} {row.unit} {row.trigger}, due {row.due_at.astimezone(zone):%Y-%m-%d %H:%M}"
+    )
+    for line in row.trace:
+        echo(f"  {line}")
+
+
+@obligations_app.command("met")
+def obligations_met(
+    number: Annotated[int, typer.Argument(help="Number in the register (obligations list).")],
+    evidence: Annotated[str, typer.Option(help="Link or document number.")],
+    at: Annotated[str, typer.Option(help="When it was done; default: now.")] = "",
+) -> None:
+    """Enter the evidence that a duty was met."""
+    from commands import obligations  # loads the holidays
+
+    with opened() as home:
+        row = obligations.met(home, number, evidence, _local(at, "--at"), actor=_login(), now=now())
+    echo(
+        f"{row.id}: {row.rule_id} {row.unit} {row.period}: {'met in time' if row.state == 'met' else 'met late'}"
+    )
+
+
+@roster_app.command("now")
+def roster_now(
+    at: Annotated[str, typer.Option(help="Time to look at; default: now.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Who is on duty, from when to when, and which line of the roster says so."""
+    from commands import roster  # loads the holidays
+
+    with opened() as home:
+        rows = roster.on_duty(home, _local(at, "--at"))
+    if as_json:
+        print_json([row.as_dict() for row in rows])
+        return
+    print_table(["role", "from", "until", "person", "why"], [row.cells() for row in rows])
+
+
+@roster_app.command("next")
+def roster_next(
+    days: Annotated[int, typer.Option(min=1, max=366, help="Days ahead.")] = 14,
+    role: Annotated[str, typer.Option(help="primary, secondary or leader.")] = "",
+    person: Annotated[str, typer.Option(help="Person id: only this person's shifts.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Who is on duty in the coming days, with gaps and whatever else somebody should mend."""
+    from commands import roster  # loads the holidays
+
+    with opened() as home:
+        rows, unready = roster.coming(home, now(), days, role, person)
+    if as_json:
+        print_json({"duty": [row.as_dict() for row in rows], "unready": unready})
+        return
+    print_table(["role", "from", "until", "person", "why"], [row.cells() for row in rows])
+    for finding in unready:
+        echo(f"{finding.kind}: {finding.text}")
+    if not unready:
+        echo(f"Good: no gap in {days} days")
+
+
+@roster_app.command("import")
+def roster_import(
+    file: Annotated[Path, typer.Argument(help="CSV or XLSX (日期, 班次, 主班, 副班, 带班领导), or .ics.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would change.")] = False,
+) -> None:
+    """Take over a duty table: every duty that differs from the roster becomes a stand-in, in force at once; all or none."""
+    from commands import roster  # loads the holidays
+
+    _must_exist(file)
+    with opened() as home:
+        found = roster.take_over(home, file, now(), by=_login(), dry_run=dry_run)
+    for line in found.lines:
+        echo(line)
+    echo(found.describe() + (", nothing entered (--dry-run)" if dry_run else ""))
+
+
+@roster_app.command("export")
+def roster_export(
+    file: Annotated[Path, typer.Argument(help="File to write: .csv or .ics.")],
+    days: Annotated[int, typer.Option(min=1, max=366, help="Days from today.")] = 60,
+    person: Annotated[str, typer.Option(help="Person id: only this person's shifts.")] = "",
+) -> None:
+    """Write the roster in force as a sheet that can be imported again, or for a calendar program."""
+    from commands import roster  # loads the holidays
+
+    with opened() as home:
+        content, lines = roster.written(home, file, now(), days, person)
+    file.write_bytes(content)
+    echo(f"{file}: {lines} lines, {days} days")
+
+
+@roster_app.command("test")
+def roster_test(
+    person: Annotated[str, typer.Argument(help="Person id of the roster.")],
+    channel: Annotated[
+        str,
+        typer.Option(help="Only this channel: email, slack, wecom ...; default: every one that leads there."),
+    ] = "",
+    wait: Annotated[float, typer.Option(min=0, max=600, help="Seconds to wait for the channels.")] = 60,
+    as_json: AsJson = False,
+) -> None:
+    """Send a marked test message to one person through each of their channels; exit 1 unless every channel took it."""
+    from commands import roster  # loads the channels
+
+    with opened() as home:
+        found = roster.test(home, person, channel, now, by=_login(), wait_s=wait)
+    rows = [[one.row.channel, one.row.recipient, one.row.state, one.said or "no answer yet"] for one in found]
+    if as_json:
+        print_json([dict(zip(("channel", "recipient", "state", "said"), row, strict=True)) for row in rows])
+    else:
+        print_table(["channel", "recipient", "state", "what it said"], rows)
+    if any(one.row.state != "sent" for one in found):
+        raise typer.Exit(1)
+
+
 @app.command()
 def purge(
     object_to: Annotated[
@@ -854,19 +1352,41 @@ def purge(
     """Delete what is older than privacy.* allows, and tell what went."""
     import scheduler  # for the wording of summaries
     from incidents import retention
+    from spiders import evidence_job, traces
 
     with opened() as home:
+        files = traces.mentions(home, object_to) if object_to else set()
         with home.db.transaction() as session:
             if object_to:
-                result: object = retention.object_to(session, object_to, now())
+                result: object = retention.object_to(session, object_to, now(), actor=_login(), files=files)
             else:
                 result = retention.purge(session, now(), home.settings.privacy)
+        if isinstance(result, retention.ObjectionReport):
+            traces.discard(home, result.names)
+        swept = evidence_job.sweep(home.db, home.bundle, home.keys, now())
         echo(scheduler.summary(result))
+        if swept.deleted or swept.orphans:
+            echo(
+                f"evidence folder: {swept.deleted} files deleted, {swept.orphans} set apart in evidence/orphans"
+            )
+    if swept.trouble:
+        raise Problem(f"the evidence folder could not be brought into line: {swept.trouble}; run this again")
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Only what cannot wait, without the network: for cron of a second host."
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Is everything well? Channels, roster, calendar, disk, lag, sources, record. Exit code 1 if something is not."""
+    if check:
+        _doctor_check(as_json)
+        return
     from alerts.health import health  # loads the channels
     from analysis import model_store  # loads the models
     from incidents.condition import Finding, condition  # with the rest of the database's room
@@ -885,6 +1405,22 @@ def doctor(as_json: AsJson = False) -> None:
         for finding in findings:
             echo(f"{marks[finding.level]}  {finding.check}: {finding.text}")
     if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _doctor_check(as_json: bool) -> None:
+    """The audit that the outside ping waits for, once; changes nothing."""
+    from alerts import rota, watch  # loads the channels
+
+    with opened() as home, home.db.reading() as session:
+        bundle = rota.in_force(session, home.bundle, now())
+        reasons = watch.audit(session, bundle, home.keys.audit, now())
+    if as_json:
+        print_json({"ok": not reasons, "reasons": reasons})
+    else:
+        for line in reasons or ["Good: tick, senders, roster and record are as they should be"]:
+            echo(line)
+    if reasons:
         raise typer.Exit(1)
 
 

@@ -1,8 +1,9 @@
 """The clock of the house: one table JOBS (name, work, when) in the order of the stages, and what keeps it turning.
 
 APScheduler is only the metronome. Its store is memory: no deadline, page or report is a job; each is a row that a
-tick finds. A watchdog on the monotonic clock ends the process (code 70) when the tick has been silent too long, so
-that a supervisor starts it anew: a dead process is seen, a hung one is not.
+tick finds. Watchdogs on the monotonic clock end the process (code 70) when the tick or a sender has been silent too
+long, so that a supervisor starts it anew: a dead process is seen, a hung one is not. Before it ends it cries by every
+channel without the database. A database that a newer version has migrated ends it too.
 """
 
 from __future__ import annotations
@@ -18,36 +19,52 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from zoneinfo import ZoneInfo
 
 import structlog
 import uvicorn
+from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 import alerts.job
+import alerts.last_resort
+import alerts.watch
 import analysis.job
 import analysis.topics_job
 import reports.job
+import spiders.evidence_job
+import spiders.intake.job
 import spiders.job
+from alerts.facts import wording_of
+from alerts.sender import Channels
+from alerts.slack_socket import SlackSocket
+from config.routes import CHANNELS
 from config.settings import Settings
 from console.app import create_app
 from incidents import beats, retention
 from incidents.installation import Installation, Problem
+from incidents.trouble import SchemaTooNew
+from spiders.collector import Collector
 
 log = structlog.get_logger("scheduler")
 
 Clock = Callable[[], datetime]
 #: seconds without a good tick after which the process is held for hung; a tick comes every 2 s and waits 10 s for locks
 SILENCE_LIMIT_S = 30.0
+#: the same for a sender and for the watch, which wait for slow services within their time limits
+SENDER_LIMIT_S = 180.0
+#: the watch looks first when tick and senders had time to show that they are well: no false alarm at each start
+FIRST_WATCH = timedelta(seconds=20)
 #: code of a process that its watchdog ended (EX_SOFTWARE)
 EXIT_HUNG = 70
 #: a wall clock that falls back by more than this makes the metronome wait for times long gone
-CLOCK_JUMP_S = 5.0
+CLOCK_JUMP_S = 0.5
 #: signs of life are written at most this often, so that an idle house does not write all the time
 BEAT_EVERY = timedelta(seconds=15)
 
@@ -63,14 +80,44 @@ class Job:
     name: str
     work: Callable[[Installation, Clock], object]
     when: Callable[[Settings, datetime], BaseTrigger]
+    #: the same stage in parts that do not wait for each other; the running house works with these
+    parts: Callable[[Installation], Sequence[Job]] | None = None
+    #: ends what goes on between two runs; called once when the house stops
+    end: Callable[[], None] | None = None
 
 
 def _crawl(home: Installation, clock: Clock) -> object:
     return spiders.job.run(home.db, home.bundle, home.keys, clock(), clock=clock)
 
 
+def _intake(home: Installation, clock: Clock) -> object:
+    return spiders.intake.job.run(home.db, home.bundle, home.keys, clock(), clock=clock)
+
+
+def _intakes(home: Installation) -> Sequence[Job]:
+    """One for each source that hands rows over: a file of a million rows, or a database that hangs, holds up nobody else."""
+
+    def part(name: str) -> Callable[[Installation, Clock], object]:
+        return lambda home, clock: spiders.intake.job.run(
+            home.db, home.bundle, home.keys, clock(), only=[name], clock=clock
+        )
+
+    own = spiders.intake.job.own_sources(home.bundle.sources)
+    return [Job(f"intake:{one.id}", part(one.id), every(5)) for one in own if one.enabled]
+
+
+def _collector(home: Installation) -> Sequence[Job]:
+    """Crawls that do not wait for each other: a look every two seconds begins what has become due."""
+    collector = Collector(home.db, home.bundle, home.keys)
+    return [Job("crawl", lambda _, clock: collector.step(clock(), clock), every(2), end=collector.stop)]
+
+
 def _judge(home: Installation, clock: Clock) -> object:
     return analysis.job.run(home.db, home.bundle, clock())
+
+
+def _evidence(home: Installation, clock: Clock) -> object:
+    return spiders.evidence_job.run(home.db, home.bundle, home.keys, clock())
 
 
 def _tick(home: Installation, clock: Clock) -> object:
@@ -79,6 +126,27 @@ def _tick(home: Installation, clock: Clock) -> object:
 
 def _send(home: Installation, clock: Clock) -> object:
     return alerts.job.send(home.db, home.bundle, home.keys, clock)
+
+
+def _senders(home: Installation) -> Sequence[Job]:
+    """One sender for each channel, so that one that hangs holds up nobody else; the folder's takes what is left over."""
+    ways = Channels(home.bundle)
+    names = [name for name in ways.table if name != "folder"]
+    rest = [name for name in CHANNELS if name not in names]
+
+    def sender(only: Sequence[str]) -> Callable[[Installation, Clock], object]:
+        return lambda home, clock: alerts.job.send(
+            home.db, home.bundle, home.keys, clock, only=list(only), ways=ways
+        )
+
+    return [
+        *(Job(f"send:{name}", sender([name]), every(2)) for name in names),
+        Job("send:folder", sender(rest), every(2)),
+    ]
+
+
+def _watch(home: Installation, clock: Clock) -> object:
+    return alerts.watch.run(home.db, home.bundle, home.keys.audit, clock())
 
 
 def _topics(home: Installation, clock: Clock) -> object:
@@ -98,9 +166,11 @@ def _weekly(home: Installation, clock: Clock) -> object:
 
 
 def _purge(home: Installation, clock: Clock) -> object:
-    privacy = home.settings.privacy
+    now = clock()
     with home.db.transaction() as session:
-        return retention.purge(session, clock(), privacy)
+        report = retention.purge(session, now, home.settings.privacy)
+    spiders.evidence_job.sweep(home.db, home.bundle, home.keys, now)
+    return report
 
 
 def every(seconds: float) -> Callable[[Settings, datetime], BaseTrigger]:
@@ -116,10 +186,13 @@ def _daily(hour: int, minute: int) -> Callable[[Settings, datetime], BaseTrigger
 
 #: Every stage in the order in which a post passes them.
 JOBS: tuple[Job, ...] = (
-    Job("crawl", _crawl, every(15)),  # the sources that are due; each has its own interval
+    Job("crawl", _crawl, every(15), _collector),  # the sources that are due; each has its own interval
+    Job("intake", _intake, every(5), _intakes),  # folders, pushes and views; each has its own interval too
     Job("judge", _judge, every(5)),
+    Job("evidence", _evidence, every(30)),  # originals of posts that joined an incident
     Job("tick", _tick, every(2)),  # deadlines, ladder, daily heartbeat: messages into the outbox
-    Job("send", _send, every(2)),
+    Job("send", _send, every(2), _senders),
+    Job("watch", _watch, every(30)),  # a clean audit, then the outside ping
     Job("topics", _topics, every(300)),  # once a day in fact; before the weekly report, which tells them
     Job(
         "weekly", _weekly, every(300)
@@ -235,6 +308,11 @@ class Watchdog:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
+    @property
+    def awake(self) -> bool:
+        """Whether it still looks; somebody must watch the watchdog."""
+        return self._stop.is_set() or self._thread.is_alive()
+
     def alive(self) -> None:
         """The tick went well just now."""
         self._last = self._monotonic()
@@ -263,9 +341,9 @@ class Watchdog:
             self.check()
 
 
-def end_process(silent_s: float) -> None:
+def end_process(job: str, silent_s: float) -> None:
     """Leave at once with EXIT_HUNG, whatever the other threads do."""
-    log.critical("watchdog", silent_s=round(silent_s), limit_s=SILENCE_LIMIT_S, exit_code=EXIT_HUNG)
+    log.critical("watchdog", job=job, silent_s=round(silent_s), exit_code=EXIT_HUNG)
     os._exit(EXIT_HUNG)  # threads may hang for ever: nothing that could wait for them
 
 
@@ -275,58 +353,145 @@ def end_process(silent_s: float) -> None:
 class House:
     """Jobs on the metronome, guarded. `start` and `stop` are its life."""
 
-    def __init__(self, home: Installation, clock: Clock, jobs: Sequence[Job] = JOBS) -> None:
+    def __init__(
+        self,
+        home: Installation,
+        clock: Clock,
+        jobs: Sequence[Job] = JOBS,
+        *,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.home = home
         self._clock = clock
-        self._jobs = tuple(jobs)
+        self._wall = wall
+        #: why a job failed last time, while it fails
+        self._failing: dict[str, str] = {}
+        #: set when this process must end: another version has taken over its database
+        self.ended: SchemaTooNew | None = None
+        self._jobs = tuple(
+            part for job in jobs for part in (job.parts(home) if job.parts is not None else (job,))
+        )
         self._beats: dict[str, datetime] = {}
+        #: with the roster in force as the watch last saw it: a last cry cannot ask the database who stands in
+        self._bundle = home.bundle
+        self._socket: SlackSocket | None = None
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
+            # a thread for each job: ten that hang must not keep the tick waiting
+            executors={"default": ThreadPoolExecutor(len(self._jobs) + 1)},
             # a late run is run, late runs are one run, no job runs twice at once
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
-        self._watchdog = Watchdog(end_process, self._clock_was_set_back)
+        #: the tick, each sender, and the watch that would tell of everything else: a hung one is seen by nobody else
+        self._watchdogs = {
+            job.name: Watchdog(
+                partial(self._hung, job.name),
+                self._clock_was_set_back if job.name == "tick" else lambda seconds: None,
+                limit_s=SILENCE_LIMIT_S if job.name == "tick" else SENDER_LIMIT_S,
+                monotonic=monotonic,
+                wall=wall,
+            )
+            for job in self._jobs
+            if job.name in ("tick", "watch") or job.name.startswith("send")
+        }
 
     def start(self) -> None:
         """Begin; the first run of every repeated job is now."""
-        wall = datetime.now(UTC)  # the metronome beats in real time, whatever time its jobs are told
+        spiders.intake.job.begin()
+        alerts.last_resort.prepare(self.home.bundle, self._watchdogs)
+        wall = self._real()  # the metronome beats in real time, whatever time its jobs are told
         for job in self._jobs:
             trigger = job.when(self.home.settings, wall)
-            first = {"next_run_time": wall} if isinstance(trigger, IntervalTrigger) else {}
+            begin = wall + FIRST_WATCH if job.name == "watch" else wall
+            first = {"next_run_time": begin} if isinstance(trigger, IntervalTrigger) else {}
             self._scheduler.add_job(self._guarded, trigger, args=(job,), id=job.name, name=job.name, **first)
         self._scheduler.start()
-        self._watchdog.start()
+        if self.home.settings.slack.app_token.get_secret_value():
+            self._socket = SlackSocket(self.home.db, self.home.bundle, self.home.keys, self._clock).start()
+        for watchdog in self._watchdogs.values():
+            watchdog.start()
 
     def stop(self) -> None:
         """Let running jobs finish, start no more."""
-        self._watchdog.stop()
+        for watchdog in self._watchdogs.values():
+            watchdog.stop()
+        for job in self._jobs:
+            if job.end is not None:
+                job.end()
+        spiders.intake.job.stop()
         spiders.job.stop()
+        if self._socket is not None:
+            self._socket.stop()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=True)
 
+    def look(self) -> None:
+        """Called every second from outside the metronome. Raises SchemaTooNew when this process must end."""
+        if self.ended is not None:
+            raise self.ended
+        for name, watchdog in self._watchdogs.items():
+            if not watchdog.awake:
+                self._hung(f"watchdog of {name}", 0.0)
+
+    def _real(self) -> datetime:
+        return datetime.fromtimestamp(self._wall(), UTC)
+
+    def _hung(self, job: str, silent_s: float) -> None:
+        """Say it by every channel that does not hang, then leave."""
+        say = wording_of(self.home.bundle)
+        why = self._failing.get(job) or say("没有响应")
+        if job.startswith("send:"):
+            what = say("{name} 的发送", name=job.removeprefix("send:"))
+        else:
+            what = {"tick": say("时钟"), "watch": say("系统自检")}.get(job, job)
+        text = say(
+            "{what}已{n}秒没有正常运行，进程自行结束等待重启：{why}", what=what, n=round(silent_s), why=why
+        )
+        alerts.last_resort.cry(self._bundle, text, self._real(), [job.removeprefix("send:")], kind=job)
+        end_process(job, silent_s)
+
     def _guarded(self, job: Job) -> None:
+        if self.ended is not None:
+            return
         try:
             result = job.work(self.home, self._clock)
             self._beat(job.name)
+        except SchemaTooNew as exc:
+            _log_failure(job, exc)
+            self.ended = exc
+            return
         except Exception as exc:  # noqa: BLE001 (the border: a dead metronome is worse than a late stage)
             _log_failure(job, exc)
+            self._failing[job.name] = str(exc)[:300] or type(exc).__name__
             return
-        if job.name == "tick":
-            self._watchdog.alive()
+        if isinstance(result, alerts.watch.Audit) and result.bundle is not None:
+            self._bundle = result.bundle
+        self._failing.pop(job.name, None)
+        if job.name in self._watchdogs:
+            self._watchdogs[job.name].alive()
         log.debug("job_done", job=job.name, result=summary(result))
 
     def _beat(self, name: str) -> None:
         now = self._clock()
         last = self._beats.get(name)
-        if last is not None and now - last < BEAT_EVERY:
+        if last is not None and timedelta(0) <= now - last < BEAT_EVERY:
             return
         with self.home.db.transaction() as session:
             beats.beat(session, f"job:{name}", now)
+            if (
+                ":" in name
+            ):  # one part of a stage: the stage lives while any part does, the parts are watched too
+                beats.beat(session, f"job:{name.partition(':')[0]}", now)
         self._beats[name] = now
 
     def _clock_was_set_back(self, seconds: float) -> None:
-        log.warning("clock_jump", seconds=-round(seconds))
-        wall = datetime.now(UTC)
+        log.warning("clock_jump", seconds=-round(seconds, 1))
+        wall = self._real()
+        try:
+            alerts.job.clock_set_back(self.home.db, self._clock())
+        except Problem as exc:
+            log.error("clock_jump", reason=str(exc))  # the tick will meet the same trouble and say so
         for job in self._jobs:
             if isinstance(job.when(self.home.settings, wall), IntervalTrigger):
                 self._scheduler.modify_job(job.name, next_run_time=wall)
@@ -418,9 +583,12 @@ def run(home: Installation, clock: Clock, echo: Callable[[str], None], banner: C
         console.start()
         banner(console.address)
         house.start()
-        stop.wait()
-        echo("Stopping: running work is being finished ...")
-        house.stop()
-        console.stop()
-        home.db.close()
+        try:
+            while not stop.wait(1.0):
+                house.look()
+        finally:
+            echo("Stopping: running work is being finished ...")
+            house.stop()
+            console.stop()
+            home.db.close()
     echo("Stopped.")

@@ -28,6 +28,7 @@ from config.settings import ConfigError
 
 #: The notice for year N has changed the last days of December N-1 (2011-12-31, 2018-12-29, 2018-12-31).
 _LAST_SURE_DAY = (12, 27)
+_PACKAGE = package_version("chinesecalendar")
 _LAST_PACKAGED_YEAR = max(chinese_calendar.holidays).year
 _FIRST_PACKAGED_YEAR = min(chinese_calendar.holidays).year
 _ZH_NAMES = {item.value: str(item.chinese) for item in chinese_calendar.Holiday}
@@ -94,7 +95,7 @@ class WorkCalendar:
     @property
     def version(self) -> str:
         """Identifies what the calendar knows, e.g. "chinesecalendar-1.11.0/2026" or ".../2027+3fa2b1"."""
-        base = f"chinesecalendar-{package_version('chinesecalendar')}/{self.last_official_year}"
+        base = f"chinesecalendar-{_PACKAGE}/{self.last_official_year}"
         if not self.notices and not self.overrides:
             return base
         content = json.dumps(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, time, timedelta
 
-from alerts import facts, ladder
+from alerts import facts, ladder, units
 from alerts.desk import Desk
 from alerts.ladder import Asked
-from alerts.message import Occasion
+from alerts.message import Message, Occasion
 from incidents import clocks, queries
 from incidents.clocks import DeadlineView, TimerView
 from incidents.queries import IncidentView
@@ -20,13 +21,28 @@ _YELLOW_SHARE = 0.8
 _OFFICE_OPENS = time(8, 30)
 
 
+#: begins a line of a trace that says how a running clock was moved
+MOVED = "＋ "
+
+
+def times_moved(clock: DeadlineView) -> int:
+    """How often this clock got another end."""
+    return sum(line.startswith(MOVED) for line in clock.trace)
+
+
+def _step(clock: DeadlineView) -> int:
+    """Number of a clock's cards: after a move there may be a second yellow card, never a second one for one end."""
+    moved = times_moved(clock)
+    return -(clock.id * 16 + moved % 16) if moved else clock.id
+
+
 def set_timers(desk: Desk, clock: DeadlineView, unit: str) -> None:
     """Half time and the yellow card, each a timer of its own; `step` is the clock's number."""
     yellow = yellow_at(clock.started_at, clock.due_at, unit, desk)
     half = clock.started_at + (clock.due_at - clock.started_at) / 2
     for kind, due_at in ((REMIND, half), (YELLOW, yellow)):
         if clock.started_at < due_at < clock.due_at:
-            clocks.add_timer(
+            clocks.set_timer(
                 desk.session,
                 incident_id=clock.incident_id,
                 kind=kind,
@@ -96,29 +112,59 @@ def _remind(desk: Desk, incident: IncidentView, clock: DeadlineView, kind: str) 
         headline = desk.say("黄牌")
     if incident.state == State.ASSIGNED:
         because += desk.say("；部门尚未签收")
+    because += _stand_back(desk, incident)
     occasion = Occasion(headline, because, ask=desk.say("请尽快办理；时限不因催办、转办而延长。"))
     people = [ladder.on_duty(desk.bundle, "primary", desk.now)]
-    tell_department(desk, incident, occasion, kind=kind, step=clock.id, priority=3)
-    desk.tell(incident, people, occasion, kind=kind, step=clock.id, priority=3)
+    _tell_all(desk, incident, people, occasion, kind=kind, step=_step(clock), priority=3)
+
+
+def _tell_all(
+    desk: Desk,
+    incident: IncidentView,
+    people: Sequence[Asked],
+    occasion: Occasion,
+    *,
+    kind: str,
+    step: int,
+    priority: int,
+) -> None:
+    """The department and these people read the same words, written once."""
+    message = desk.message(incident, occasion)
+    tell_department(desk, incident, occasion, kind=kind, step=step, priority=priority, message=message)
+    desk.tell(incident, people, occasion, kind=kind, step=step, priority=priority, message=message)
 
 
 def tell_department(
-    desk: Desk, incident: IncidentView, occasion: Occasion, *, kind: str, step: int, priority: int
+    desk: Desk,
+    incident: IncidentView,
+    occasion: Occasion,
+    *,
+    kind: str,
+    step: int,
+    priority: int,
+    message: Message | None = None,
 ) -> bool:
-    """The same words to the office of the responsible department; False when it has no address."""
-    department = desk.bundle.departments.get(incident.department) if incident.department else None
-    if department is None:
+    """The same words to the office of the responsible department; False when it has no address or must not be told."""
+    if not incident.department:
         return False
-    contact = department.contact
-    message = desk.message(incident, occasion)
-    ways = []
-    if contact.email:
-        ways.append(ladder.Way("email", contact.email))
-    if contact.slack_channel and ladder.slack_ready(desk.bundle):
-        ways.append(ladder.Way("slack", contact.slack_channel))
-    for way in ways:
-        desk.post(incident, way, message, kind=kind, step=step, priority=priority)
-    return bool(ways)
+    return units.tell(
+        desk,
+        incident,
+        incident.department,
+        occasion,
+        kind=kind,
+        step=step,
+        priority=priority,
+        message=message,
+    )
+
+
+def _stand_back(desk: Desk, incident: IncidentView) -> str:
+    """What the duty officer has to know of a unit in charge that is complained of by now; usually nothing."""
+    barred = units.kept_from(desk, incident, (incident.department, *incident.co))
+    if not barred:
+        return ""
+    return desk.say("；{units}现被投诉，应当回避，请转办", units=desk.bundle.departments.names(barred))
 
 
 def red(desk: Desk, incident: IncidentView, clock: DeadlineView) -> None:
@@ -128,7 +174,8 @@ def red(desk: Desk, incident: IncidentView, clock: DeadlineView) -> None:
             "“{action}”应于 {due} 前完成，仍未完成",
             action=_action(desk, clock),
             due=desk.say.at(clock.due_at),
-        ),
+        )
+        + _stand_back(desk, incident),
         ask=desk.say("请立即办理并说明原因；是否督办由负责人决定。"),
         urgent=True,
     )
@@ -141,7 +188,7 @@ def red(desk: Desk, incident: IncidentView, clock: DeadlineView) -> None:
     # a red card of a day clock waits for the office to open, an hour clock's does not
     later = red_not_before(clock.due_at, _unit(desk, clock), desk)
     if later > desk.now:
-        clocks.add_timer(
+        clocks.set_timer(
             desk.session,
             incident_id=incident.id,
             kind=RED,
@@ -150,8 +197,7 @@ def red(desk: Desk, incident: IncidentView, clock: DeadlineView) -> None:
             due_at=later,
         )
         return
-    tell_department(desk, incident, occasion, kind=RED, step=clock.id, priority=2)
-    desk.tell(incident, list(people.values()), occasion, kind=RED, step=clock.id, priority=2)
+    _tell_all(desk, incident, list(people.values()), occasion, kind=RED, step=_step(clock), priority=2)
 
 
 def on_red_timer(desk: Desk, timer: TimerView) -> None:

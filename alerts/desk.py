@@ -16,7 +16,8 @@ from config.bundle import Bundle
 from config.keys import Keys
 from config.routes import Route
 from config.tokens import AckClaim, sign_ack
-from incidents import lifecycle, outbox
+from incidents import ladders, lifecycle, outbox
+from incidents.complained import Complained
 from incidents.queries import IncidentView
 from incidents.session import Session
 
@@ -42,6 +43,8 @@ class Desk:
     calendar: WorkCalendar
     now: datetime
     counts: Counts = field(default_factory=Counts)
+    #: whom incidents complain about, as far as it was read in this transaction (alerts.units)
+    complaints: dict[int, Complained] = field(default_factory=dict)
 
     @property
     def say(self) -> Wording:
@@ -49,8 +52,11 @@ class Desk:
         return facts.wording_of(self.bundle)
 
     def route(self, incident: IncidentView) -> Route:
-        """The route of an incident."""
-        return ladder.route_of(self.bundle, incident)
+        """The route of an incident: as it was frozen when the ladder of its epoch began, else as it is configured."""
+        frozen = ladders.get(self.session, incident.id, incident.epoch)
+        return (
+            ladder.route_of(self.bundle, incident) if frozen is None else Route.model_validate(frozen.frozen)
+        )
 
     def record(
         self,
@@ -78,9 +84,11 @@ class Desk:
         claim = AckClaim(incident.id, incident.epoch, step, person, expires)
         return f"{self.bundle.settings.link_base}/a/{sign_ack(self.keys.links, claim)}"
 
-    def message(self, incident: IncidentView, occasion: Occasion) -> Message:
-        """The message about an incident as it stands now."""
+    def message(self, incident: IncidentView, occasion: Occasion, *, quote: bool = True) -> Message:
+        """The message about an incident as it stands now; without `quote` it holds no line of a post."""
         about = facts.facts_of(self.session, self.bundle, incident)
+        if not quote:
+            about = replace(about, example="")
         return write(about, occasion, now=self.now, language=self.say.language, zone=self.say.zone)
 
     def post(
@@ -124,9 +132,13 @@ class Desk:
         step: int,
         priority: int,
         slack: bool = True,
+        message: Message | None = None,
     ) -> None:
-        """A message that asks for no acknowledgement, to some people and into the incident's thread."""
-        message = self.message(incident, occasion)
+        """A message that asks for no acknowledgement, to some people and into the incident's thread.
+
+        `message`: what `occasion` says of the incident, where it has been written already.
+        """
+        message = message or self.message(incident, occasion)
         route = self.route(incident)
         for person in people:
             for way in ladder.ways_to(self.bundle, route, person):

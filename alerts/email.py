@@ -19,6 +19,8 @@ from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
 from pathlib import Path
 
+import dkim
+
 from alerts.results import Refused, Retry, SendResult, Sent, Unknown
 
 
@@ -106,6 +108,35 @@ def compose(mail: Mail) -> EmailMessage:
 
 
 @dataclass(frozen=True)
+class Signer:
+    """DKIM (RFC 6376): the sender's domain vouches for the mail."""
+
+    key: bytes
+    selector: str
+    domain: str
+
+    @classmethod
+    def load(cls, path: Path, selector: str, sender: str) -> Signer:
+        """Read the key. Raises OSError when the file cannot be read."""
+        return cls(path.read_bytes(), selector, domain_of(sender))
+
+    def sign(self, content: bytes) -> bytes:
+        """The mail with its signature before it. Raises ValueError when the key is none."""
+        try:
+            header = dkim.sign(
+                content,
+                self.selector.encode(),
+                self.domain.encode(),
+                self.key,
+                canonicalize=(b"relaxed", b"relaxed"),
+                include_headers=[b"from", b"to", b"subject", b"date", b"message-id", b"references"],
+            )
+        except dkim.DKIMException as error:
+            raise ValueError(f"DKIM: {error}; check mail.dkim_key") from error
+        return bytes(header) + content
+
+
+@dataclass(frozen=True)
 class Server:
     """Where and how to hand mail over."""
 
@@ -122,8 +153,9 @@ class EmailChannel:
 
     name = "email"
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, signer: Signer | None = None) -> None:
         self._server = server
+        self._signer = signer
 
     def check(self) -> SendResult:
         """Whether the server answers and lets us in; sends nothing."""
@@ -137,7 +169,9 @@ class EmailChannel:
     def send(self, mail: Mail) -> SendResult:
         """Hand one mail over. After DATA a broken connection is Unknown: the server may have it."""
         try:
-            content = compose(mail)
+            content = compose(mail).as_bytes()
+            if self._signer is not None:
+                content = self._signer.sign(content)
         except (ValueError, MessageError) as error:
             return Refused(f"the mail cannot be written: {error}")
         except OSError as error:
@@ -147,7 +181,7 @@ class EmailChannel:
         except (smtplib.SMTPException, OSError) as error:
             return _before_data(error)
         try:
-            return self._hand_over(smtp, mail, content.as_bytes())
+            return self._hand_over(smtp, mail, content)
         finally:
             # the mail's fate is known by now: a server that fails at good-bye changes nothing
             with suppress(smtplib.SMTPException, OSError):
@@ -168,7 +202,11 @@ class EmailChannel:
             return _coded(error.smtp_code, error.smtp_error)
         except (smtplib.SMTPException, OSError) as error:
             return Unknown(f"{self._server.host} broke off after the mail was handed over: {error}")
-        return Sent(message_id(mail)) if code == 250 else _coded(code, answer)
+        if code == 250:
+            return Sent(message_id(mail))
+        if not 400 <= code < 600:  # smtplib gives -1 for what is no answer
+            return Unknown(f"{self._server.host} answered the mail with {code} {_plain(answer)}")
+        return _coded(code, answer)
 
     def _connect(self) -> smtplib.SMTP:
         server = self._server

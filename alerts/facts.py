@@ -8,9 +8,10 @@ from zoneinfo import ZoneInfo
 from alerts.message import Clock, Facts
 from alerts.wording import Wording
 from config.bundle import Bundle
+from config.departments import Suggestion
 from config.domains import domain_label
 from config.rules import Rule
-from incidents import clocks, queries
+from incidents import clocks, lifecycle, queries
 from incidents.queries import IncidentView
 from incidents.session import Session
 
@@ -20,10 +21,14 @@ def wording_of(bundle: Bundle) -> Wording:
     return Wording(bundle.settings.city.language, ZoneInfo(bundle.settings.city.timezone))
 
 
+#: posts that are read for the proposal in a message: an incident of thousands must not hold up a storm of pages
+_READ = 200
+
+
 def facts_of(session: Session, bundle: Bundle, incident: IncidentView) -> Facts:
     """Everything a message says about `incident` at this moment."""
     say = wording_of(bundle)
-    first = queries.posts_of(session, incident.id, limit=1)
+    glimpse = queries.glimpse(session, incident.id)
     return Facts(
         number=incident.number,
         title=incident.title,
@@ -35,17 +40,17 @@ def facts_of(session: Session, bundle: Bundle, incident: IncidentView) -> Facts:
         detected_at=incident.detected_at or incident.last_post_at,
         posts=incident.posts,
         voices=incident.voices,
-        sources=max(1, len(queries.sources_of(session, incident.id))),
+        sources=max(1, glimpse.sources),
         why=why_sentence(incident.why, say.english),
         sure=_sure(incident, say),
-        responsible=_responsible(bundle, incident, say),
+        responsible=_responsible(session, bundle, incident, say),
         clocks=[
             _clock(bundle, clock, say)
             for clock in clocks.deadlines_of(session, incident.id)
             if clock.state == "open"
         ],
         console_url=f"{bundle.settings.link_base}/incidents/{incident.number}",
-        example=(first[0].title or first[0].text) if first else "",
+        example=glimpse.words,
     )
 
 
@@ -67,20 +72,32 @@ def _sure(incident: IncidentView, say: Wording) -> str:
     return say("机器研判，须人工核实")
 
 
-def _responsible(bundle: Bundle, incident: IncidentView, say: Wording) -> str:
+def _responsible(session: Session, bundle: Bundle, incident: IncidentView, say: Wording) -> str:
     if incident.department:
-        name = bundle.departments.zh(incident.department)
-        return f"{name} {incident.officer}".strip()
-    suggestion = bundle.departments.suggest(incident.domain, incident.district)
-    return say(
-        "尚未交办；建议 {names}",
-        names=say.join([suggestion.department.name, *(d.name for d in suggestion.co)]),
-    )
+        name = f"{bundle.departments.zh(incident.department)} {incident.officer}".strip()
+        helpers = [bundle.departments.zh(unit) for unit in incident.co]
+        return say("{name}；协办 {names}", name=name, names=say.join(helpers)) if helpers else name
+    suggestion = suggestion_of(session, bundle, incident)
+    if suggestion.unresolved:
+        return say("尚未交办；应当承办的单位都被投诉，须由督办人员或上级机关指定")
+    names = say.join([suggestion.department.name, *(d.name for d in suggestion.co)])
+    if suggestion.conflict:
+        return say("尚未交办；建议 {names}（已回避被投诉单位）", names=names)
+    return say("尚未交办；建议 {names}", names=names)
+
+
+def suggestion_of(session: Session, bundle: Bundle, incident: IncidentView) -> Suggestion:
+    """Who should handle an incident, those that it complains about passed over."""
+    about = lifecycle.complained_of(session, bundle.departments, incident.id, incident.district, limit=_READ)
+    return bundle.departments.suggest(incident.domain, incident.district, complained_about=about.units)
 
 
 def rule_of(bundle: Bundle, rule_id: str) -> Rule | None:
     """The rule of an id, or None when a newer rule file has dropped it."""
-    return next((rule for rule in bundle.rules.rules() if rule.id == rule_id), None)
+    try:
+        return bundle.rules.rule(rule_id)
+    except KeyError:
+        return None
 
 
 def _clock(bundle: Bundle, clock: clocks.DeadlineView, say: Wording) -> Clock:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from alerts import facts
+from alerts import channels, facts, rota, trial
 from alerts.calendar import load_calendar
 from alerts.results import SendResult, Sent
-from alerts.sender import Channels
 from alerts.wording import Wording
 from config.bundle import Bundle
+from config.roster import ROLES
 from incidents import beats, outbox
 from incidents.session import Database, Session
 
@@ -38,7 +38,13 @@ def health(db: Database, bundle: Bundle, now: datetime) -> list[Finding]:
     """Everything, channels included: they are asked over the network but nothing is sent."""
     found = channel_findings(bundle)
     with db.reading() as session:
-        return found + health_of(session, bundle, now)
+        bundle = rota.in_force(session, bundle, now)
+        return [
+            *found,
+            *health_of(session, bundle, now),
+            *readiness_findings(bundle, now),
+            _outside(bundle),
+        ]
 
 
 def health_of(session: Session, bundle: Bundle, now: datetime) -> list[Finding]:
@@ -57,13 +63,9 @@ def health_of(session: Session, bundle: Bundle, now: datetime) -> list[Finding]:
 def channel_findings(bundle: Bundle) -> list[Finding]:
     """Each channel that is set up, asked whether it would let us in."""
     say = facts.wording_of(bundle)
-    channels = Channels(bundle)
-    found = [_asked("channel.folder", channels.folder.check(), say)]
-    if channels.email is not None:
-        found.append(_asked("channel.email", channels.email.check(), say))
-    if channels.slack is not None:
-        found.append(_asked("channel.slack", channels.slack.check(), say))
-    return found
+    return [
+        _asked(f"channel.{name}", channel.check(), say) for name, channel in channels.build(bundle).items()
+    ]
 
 
 def _asked(check: str, result: SendResult, say: Wording) -> Finding:
@@ -106,6 +108,60 @@ def _roster(bundle: Bundle, now: datetime, say: Wording) -> Finding:
         until=say.at(first.until),
     )
     return Finding("roster", "warning", text)
+
+
+def _outside(bundle: Bundle) -> Finding:
+    say = facts.wording_of(bundle)
+    if bundle.settings.watch.ping_url.get_secret_value():
+        return Finding("watch.ping", "ok", say("外部心跳已配置"))
+    return Finding(
+        "watch.ping", "warning", say("没有配置外部心跳（watch.ping_url）：整台机器停住时，没有人会知道")
+    )
+
+
+def readiness_findings(bundle: Bundle, now: datetime) -> list[Finding]:
+    """What somebody should mend about the coming month besides gaps, one finding for each kind. `bundle` has the roster in force."""
+    say = facts.wording_of(bundle)
+    calendar = load_calendar(bundle.settings.config_dir, bundle.settings.city.timezone)
+    words = {
+        "unreachable": say("值班人员没有可用联系方式"),
+        "double": say("同一人兼主班和副班，副班不会再通知到别人"),
+        "long": say("主班连续值班超过26小时"),
+        "holiday": say("节假日无带班领导"),
+    }
+    kinds: dict[str, list[str]] = {}
+    if unreached := _unreached(bundle, now):
+        kinds["unreachable"] = unreached
+    for item in rota.readiness(bundle.roster, calendar, now, _ROSTER_DAYS):
+        if item.kind not in ("gap", "unreachable"):  # gaps have a finding of their own
+            kinds.setdefault(item.kind, []).append(item.text)
+    return [
+        Finding(
+            f"roster.{kind}",
+            # nobody can tell a person to whom no channel leads; the rest is told, only not well
+            "error" if kind == "unreachable" else "warning",
+            say("{what}：{first}", what=words.get(kind, kind), first=say.join(texts[:3]))
+            + (say("等{n}处", n=len(texts)) if len(texts) > 3 else ""),
+        )
+        for kind, texts in kinds.items()
+    ]
+
+
+def _unreached(bundle: Bundle, now: datetime) -> list[str]:
+    """Names of people on duty in the coming month to whom no channel that is set up leads."""
+    if len(channels.build(bundle)) == 1:
+        return []  # the folder alone: that nobody is told has a finding of its own
+    until = now + timedelta(days=_ROSTER_DAYS)
+    coming = {
+        duty.person.id: duty.person
+        for role in ROLES
+        for _, _, duty in bundle.roster.stretches(role, now, until)
+    }
+    return [
+        person.name
+        for person in coming.values()
+        if {way.channel for way in trial.ways_of(bundle, person)} == {"folder"}
+    ]
 
 
 def _calendar(bundle: Bundle, now: datetime, say: Wording) -> Finding:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time
+from datetime import date, datetime, time, timedelta
 
-from alerts import health, ladder
+from alerts import budget, health, ladder, obligations
 from alerts.desk import Desk
 from alerts.ladder import Way
-from alerts.message import Message, escape, simple_html
-from incidents import beats, clocks, lifecycle, outbox, queries
+from alerts.message import Message, notice
+from incidents import beats, clocks, heads, lifecycle, outbox, queries
 from incidents.states import OPEN_STATES
 
 BEAT = "alerts.heartbeat"
@@ -31,6 +31,7 @@ def beat_once(desk: Desk) -> bool:
     day = due(desk)
     if not day:
         return False
+    _note_head(desk, day)
     message = write(desk, day)
     person = ladder.on_duty(desk.bundle, "primary", desk.now)
     ways = []
@@ -63,6 +64,13 @@ def beat_once(desk: Desk) -> bool:
     return True
 
 
+def _note_head(desk: Desk, day: str) -> None:
+    """The end of yesterday's record, told outside with this message."""
+    today = datetime.combine(date.fromisoformat(day), time(), desk.calendar.zone)
+    yesterday = (today - timedelta(days=1)).date().isoformat()
+    heads.note(desk.session, yesterday, today, desk.now)
+
+
 def write(desk: Desk, day: str) -> Message:
     """Numbers of the last day, and what needs care; the subject says at once which of the two it is."""
     say = desk.say
@@ -77,11 +85,11 @@ def write(desk: Desk, day: str) -> Message:
     running = clocks.open_deadlines(desk.session)
     late = sum(clock.overdue(desk.now) for clock in running)
     local = datetime.fromisoformat(day)
-    date = f"{local.day}/{local.month}" if say.english else f"{local.month}月{local.day}日"
+    shown = f"{local.day}/{local.month}" if say.english else f"{local.month}月{local.day}日"
     title = (
-        say("【需处理】泉声 {date}：{n}项异常", date=date, n=len(errors))
+        say("【需处理】泉声 {date}：{n}项异常", date=shown, n=len(errors))
         if errors
-        else say("【系统正常】泉声 {date}", date=date)
+        else say("【系统正常】泉声 {date}", date=shown)
     )
     lines = [
         say(
@@ -91,20 +99,44 @@ def write(desk: Desk, day: str) -> Message:
             late=late,
         ),
         say("关注中的话题{n}个（未达告警条件）。", n=states.get("watching", 0)),
+        obligations.heartbeat_line(desk),
         *(f"· {finding.text}" for finding in troubles),
+        *_budget(desk),
+        *_canaries(desk),
+        *_heads(desk),
         say(
             "本消息每天{at}发送一次。当天没有收到，即表示系统或渠道有故障，请联系运维。",
             at=desk.bundle.settings.alerts.heartbeat_at,
         ),
     ]
-    return Message(
-        subject=title,
-        text="\n".join([title, "", *lines]) + "\n",
-        html=simple_html(title, lines, say.language, _AMBER if errors else _GREEN),
-        blocks=[
-            {
-                "type": "section",
-                "text": {"type": "mrkdwn", "text": escape(f"*{title}*\n" + "\n".join(lines))[:2900]},
-            },
-        ],
-    )
+    return notice(title, lines, say.language, _AMBER if errors else _GREEN)
+
+
+def _budget(desk: Desk) -> list[str]:
+    """Officers who get more than a person bears."""
+    uses = [use for use in budget.used(desk.session, desk.bundle, desk.now) if use.over]
+    return [
+        desk.say(
+            "· 本班通知超出预算：{name} {n}/{allowed}，请检查告警阈值",
+            name=desk.bundle.roster.person(use.person).name,  # type: ignore[union-attr]
+            n=use.messages,
+            allowed=use.allowed,
+        )
+        for use in uses
+        if desk.bundle.roster.person(use.person) is not None
+    ]
+
+
+def _canaries(desk: Desk) -> list[str]:
+    """One line about the channels that test themselves."""
+    found = [beat for beat in beats.all_beats(desk.session) if beat.name.startswith("canary.")]
+    dead = [beat.name.removeprefix("canary.") for beat in found if int(beat.value.get("failures") or 0) >= 2]
+    if dead:
+        return [desk.say("· 渠道自检未通过：{names}", names=desk.say.join(dead))]
+    return [desk.say("渠道自检{n}个均通过。", n=len(found))] if found else []
+
+
+def _heads(desk: Desk) -> list[str]:
+    """The end of yesterday's record: whoever keeps this message can show later that nothing was cut off."""
+    last = heads.noted(desk.session)[-1:]
+    return [desk.say("审计链末端（{day}）：{seq}:{hash}", day=h.day, seq=h.seq, hash=h.hash) for h in last]

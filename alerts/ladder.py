@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from config.bundle import Bundle
-from config.roster import ROLES, OnDuty, Role
+from config.roster import ROLES, OnDuty, Person, Role
 from config.routes import Route
 from incidents.queries import IncidentView
 
@@ -26,6 +26,9 @@ class Asked:
     email: str
     slack_user: str
     fallback: bool = False
+    wecom_user: str = ""
+    dingtalk_user: str = ""
+    feishu_user: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,14 +71,11 @@ def _asked(bundle: Bundle, name: str, at: datetime) -> Asked:
     person = bundle.roster.person(name)
     if person is None:  # the check of the configuration refuses this; a page must go out all the same
         return on_duty(bundle, "primary", at)
-    return Asked(person.id, person.name, "", person.name, person.email, person.slack_user)
+    return asked(person, "", person.name)
 
 
 def _from_roster(found: OnDuty) -> Asked:
-    person = found.person
-    return Asked(
-        person.id, person.name, found.role, found.reason, person.email, person.slack_user, found.fallback
-    )
+    return asked(found.person, found.role, found.reason, fallback=found.fallback)
 
 
 def slack_ready(bundle: Bundle) -> bool:
@@ -88,28 +88,60 @@ def slack_target(bundle: Bundle, route: Route) -> str:
     return route.slack_channel or bundle.settings.slack.channel
 
 
+def asked(person: Person, role: str = "", reason: str = "", *, fallback: bool = False) -> Asked:
+    """A person of the roster as somebody who is asked."""
+    return Asked(
+        person.id,
+        person.name,
+        role,
+        reason,
+        person.email,
+        person.slack_user,
+        fallback,
+        person.wecom_user,
+        person.dingtalk_user,
+        person.feishu_user,
+    )
+
+
+def way(bundle: Bundle, route: Route, person: Asked, channel: str) -> Way | None:
+    """How one person is reached through one channel; None when it is not set up or does not lead to them."""
+    settings = bundle.settings
+    target = ""
+    if channel == "slack" and slack_ready(bundle):
+        target = slack_target(bundle, route) or person.slack_user
+    elif channel == "email":
+        target = person.email
+    elif channel == "wecom_app" and settings.wecom.corp_id:
+        target = person.wecom_user
+    elif channel == "feishu_app" and settings.feishu.app_id:
+        target = person.feishu_user
+    elif channel in ("wecom", "dingtalk", "feishu"):
+        target = route.robots.get(channel) or next(iter(getattr(settings, channel).robots), "")
+    elif channel == "webhook":
+        target = route.robots.get(channel) or next(iter(settings.webhook.targets), "")
+    elif channel == "folder":
+        target = person.email or person.person_id
+    return Way(channel, target) if target else None
+
+
+def mention_in(person: Asked, channel: str) -> str:
+    """The id by which a group robot calls this person."""
+    ids = {"wecom": person.wecom_user, "dingtalk": person.dingtalk_user, "feishu": person.feishu_user}
+    return ids.get(channel, "")
+
+
 def ways_to(bundle: Bundle, route: Route, person: Asked) -> list[Way]:
     """How one person is reached, in the route's order; the local folder when nothing else is set up."""
-    ways = []
-    for channel in route.channels:
-        if channel == "slack" and slack_ready(bundle):
-            target = slack_target(bundle, route) or person.slack_user
-            if target:
-                ways.append(Way("slack", target))
-        elif channel == "email" and person.email:
-            ways.append(Way("email", person.email))
-        elif channel == "folder":
-            ways.append(Way("folder", person.email or person.person_id))
+    ways = [found for channel in route.channels if (found := way(bundle, route, person, channel))]
     return ways or [Way("folder", person.email or person.person_id)]
 
 
 def other_ways(bundle: Bundle, route: Route, person: Asked, tried: set[str]) -> list[Way]:
-    """Channels that the route does not use for this person but that could still carry a page."""
-    ways = []
-    if "email" not in tried and person.email:
-        ways.append(Way("email", person.email))
-    if "slack" not in tried and slack_ready(bundle):
-        target = slack_target(bundle, route) or person.slack_user
-        if target:
-            ways.append(Way("slack", target))
-    return ways
+    """Channels that were not tried for this person but could still carry a page: first those to the person alone."""
+    order = ("email", "wecom_app", "feishu_app", "slack", "wecom", "dingtalk", "feishu", "webhook")
+    return [
+        found
+        for channel in order
+        if channel not in tried and (found := way(bundle, route, person, channel)) is not None
+    ]

@@ -24,6 +24,8 @@ _HEADER, _SECTION, _FIELD = 150, 2900, 1900
 _TITLE = 60
 #: what a phone shows of a subject before it cuts it off: the title leaves room for the due time
 _SHORT = 30
+#: messages listed in one bundle; the console has the rest
+_BUNDLE_SHOWN = 40
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class Occasion:
     button: str = ""
     duty: str = ""  # who was asked and the line of the roster that says so
     urgent: bool = False
+    press: tuple[dict[str, Any], ...] = ()  # Slack's own buttons, instead of the link
 
 
 @dataclass(frozen=True)
@@ -85,12 +88,18 @@ class Message:
     blocks: list[dict[str, Any]] = field(default_factory=list)
     #: the same for a reply in the incident's thread, whose first message says the rest
     brief: list[dict[str, Any]] = field(default_factory=list)
+    #: plain lines for robots of chat programs; "" means `text`
+    compact: str = ""
+    link: str = ""
 
     def for_channel(self, channel: str, thread: str) -> dict[str, Any]:
         """The outbox form of this message for one channel; mails with the same `thread` lie together."""
+        common = {"subject": self.subject, "link": self.link, "number": thread}
         if channel == "slack":
-            return {"text": escape(self.subject), "blocks": self.blocks}
-        return {"subject": self.subject, "text": self.text, "html": self.html, "thread": thread}
+            return {**common, "text": escape(self.subject), "blocks": self.blocks}
+        if channel in ("email", "folder"):
+            return {**common, "text": self.text, "html": self.html, "thread": thread}
+        return {**common, "text": self.compact or self.text}
 
 
 def one_line(text: str, limit: int = _TITLE) -> str:
@@ -114,6 +123,8 @@ def write(facts: Facts, occasion: Occasion, *, now: datetime, language: str, zon
         html=_html(facts, occasion, first, rows, clocks, say),
         blocks=_blocks(facts, occasion, subject, rows, clocks, say),
         brief=_brief(facts, occasion, subject, say),
+        compact=_compact(subject, occasion, rows, clocks, say),
+        link=occasion.link or facts.console_url,
     )
 
 
@@ -192,6 +203,92 @@ def _text(
     return "\n".join(lines) + "\n"
 
 
+def _compact(
+    subject: str, occasion: Occasion, rows: list[tuple[str, str]], clocks: list[tuple[str, str]], say: Wording
+) -> str:
+    """What a phone shows of a robot's message: the first line, why, how big, who, by when, and the link."""
+    colon = ": " if say.english else "："
+    left_out = {say("原帖"), say("事件"), say("编号")}
+    lines = [subject, *(f"{label}{colon}{value}" for label, value in rows if label not in left_out)]
+    lines += [f"{say('时限')}{colon}{head}" for head, _clause in clocks]
+    if occasion.link:
+        lines.append(f"{occasion.button}{colon}{occasion.link}")
+    if occasion.ask:
+        lines.append(occasion.ask)
+    return "\n".join(lines)
+
+
+#: a line of a notice; with an address it is a link
+Line = str | tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One message in a bundle."""
+
+    number: str
+    subject: str
+    link: str
+
+
+def write_bundle(
+    items: Sequence[Item], *, outage: str, language: str, zone: ZoneInfo, console_url: str
+) -> Message:
+    """Several messages to one recipient as one, the most urgent first. `outage` says how long nothing could be sent."""
+    say = Wording(language, zone)
+    shown = items[:_BUNDLE_SHOWN]
+    head = say("【汇总】{n}条提醒，最急：{first}", n=len(items), first=one_line(items[0].subject, 60))
+    why = (
+        say("系统中断{span}，恢复后合并发送。", span=outage)
+        if outage
+        else say("短时间内消息较多，合并发送。")
+    )
+    lines: list[Line] = [why]
+    lines += [(f"{index}. {item.subject}", item.link) for index, item in enumerate(shown, 1)]
+    if len(items) > len(shown):
+        lines.append(say("其余{n}条见工作台。", n=len(items) - len(shown)))
+    lines.append(say("每条均须单独确认：打开各自链接或工作台。"))
+    return notice(head, lines, language, LEVEL_COLOUR["serious"], console_url)
+
+
+def notice(title: str, lines: Sequence[Line], language: str, colour: str, link: str = "") -> Message:
+    """A message about no single incident (heartbeat, register, alarm, hand-over, bundle) in every form."""
+    plain = [line if isinstance(line, str) else line[0] for line in lines]
+    whole = [
+        part for line in lines for part in ((line,) if isinstance(line, str) else (line[0], f"   {line[1]}"))
+    ]
+    end = [link] if link else []
+    return Message(
+        subject=title,
+        text="\n".join([title, "", *whole, *end]) + "\n",
+        html=_template()
+        .get_template("plain.html.j2")
+        .render(
+            language=language.replace("_", "-"),
+            colour=colour,
+            title=title,
+            lines=[
+                (line, "") if isinstance(line, str) else line for line in (*lines, *((at, at) for at in end))
+            ],
+        ),
+        blocks=_sections(f"*{escape(title)}*", lines),
+        compact="\n".join([title, *plain, *end]),
+        link=link,
+    )
+
+
+def _sections(first: str, lines: Sequence[Line]) -> list[dict[str, Any]]:
+    """Slack sections, each within its limit."""
+    parts = [first]
+    for line in lines:
+        shown = escape(line) if isinstance(line, str) else f"<{line[1]}|{escape(line[0])}>"
+        if len(parts[-1]) + len(shown) >= _SECTION:
+            parts.append(shown[:_SECTION])
+        else:
+            parts[-1] += f"\n{shown}"
+    return [{"type": "section", "text": {"type": "mrkdwn", "text": part}} for part in parts]
+
+
 @cache
 def _template() -> Environment:
     return Environment(
@@ -229,15 +326,6 @@ def _html(
     )
 
 
-def simple_html(title: str, paragraphs: Sequence[str], language: str, colour: str) -> str:
-    """HTML of a message that is about no incident (heartbeat)."""
-    return (
-        _template()
-        .get_template("plain.html.j2")
-        .render(language=language.replace("_", "-"), colour=colour, title=title, paragraphs=paragraphs)
-    )
-
-
 def escape(text: str) -> str:
     """Slack's three special characters; a post must not mention @channel or forge a link."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -264,8 +352,10 @@ def _blocks(
         blocks.append(
             {"type": "context", "elements": [{"type": "mrkdwn", "text": escape(occasion.ask)[:_FIELD]}]}
         )
-    buttons = []
-    if occasion.link:
+    buttons: list[dict[str, Any]] = []
+    if occasion.press:
+        buttons += occasion.press
+    elif occasion.link:
         buttons.append(_button(occasion.button, occasion.link, "primary"))
     buttons.append(_button(say("在工作台查看"), facts.console_url))
     blocks.append({"type": "actions", "elements": buttons})

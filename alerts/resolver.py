@@ -5,7 +5,8 @@ All run side by side and none moves another. What the law gives no number for is
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,35 +15,57 @@ from alerts.clocks import Text, compute_deadline
 from config.bundle import Bundle
 from config.i18n import translator
 from config.rules import Rule, RuleSet
+from incidents.clocks import DeadlineView
 
-#: part of a source's id -> rules of that way in (12345 work order, message board of a government site, 12315, 信访)
-_BY_SOURCE: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("12345", ("H01", "H04")),
-    ("liuyan", ("R09",)),
-    ("message-board", ("R09",)),
-    ("12315", ("R13",)),
-    ("xinfang", ("R07", "R08")),
-)
+#: events that answer the public; the earliest of their clocks is the first duty
+_ANSWERS = ("informed", "press_held", "responded")
 
 
-def rules_started_by(
-    rules: RuleSet, moment: str, level: str, source_ids: Collection[str]
-) -> tuple[Rule, ...]:
+def ways_in(bundle: Bundle, source_ids: Collection[str]) -> tuple[str, ...]:
+    """On which ways a matter with posts of these sources came; a source that is no longer configured counts as public."""
+    found = {source.way for source_id in source_ids if (source := bundle.source(source_id))}
+    return tuple(sorted(found or {"public"}))
+
+
+def rules_started_by(rules: RuleSet, moment: str, level: str, ways: Collection[str]) -> tuple[Rule, ...]:
     """Countable rules whose clock begins when `moment` (detected, assigned ...) happens to such an incident."""
-    started = {rule.id: rule for rule in rules.opened_by(moment, level)}
-    for word, ids in _BY_SOURCE:
-        if not any(word in source for source in source_ids):
-            continue
-        for rule in _known(rules, ids):
-            begins = "detected" if rule.starts_on == "external" else rule.starts_on
-            if rule.countable and begins == moment:
-                started[rule.id] = rule
-    return tuple(started.values())
+    started = (*rules.opened_by(moment, level), *rules.opened_by_way(moment, ways))
+    return tuple({rule.id: rule for rule in started}.values())
 
 
-def _known(rules: RuleSet, ids: Sequence[str]) -> list[Rule]:
-    """The rules of these ids that this city's file has."""
-    return [rule for rule in rules.rules() if rule.id in ids]
+@dataclass(frozen=True)
+class Governing:
+    """Which of the clocks that run side by side decides what is to be done next.
+
+    `first_response`: the earliest one that an answer to the public ends. `close`: the statute's, by the way on which
+    the matter came (12345: H01); None when no statute sets a time for closing.
+    """
+
+    first_response: DeadlineView | None
+    close: DeadlineView | None
+
+
+def governing(rules: RuleSet, clocks: Collection[DeadlineView]) -> Governing:
+    """The governing clocks among the open ones. Nothing is moved: every clock keeps its own end."""
+    running = sorted((clock for clock in clocks if clock.state == "open"), key=lambda c: (c.due_at, c.id))
+    first = next((clock for clock in running if clock.stops_on in _ANSWERS), None)
+    close = next(
+        (
+            clock
+            for clock in running
+            if clock.stops_on in ("responded", "closed") and _of_statute(rules, clock.rule_id)
+        ),
+        None,
+    )
+    return Governing(first, close)
+
+
+def _of_statute(rules: RuleSet, rule_id: str) -> bool:
+    try:
+        rule = rules.rule(rule_id)
+    except KeyError:
+        return False
+    return bool(rule.ways) or rule.starts_on == "told"
 
 
 def stops_on(rule: Rule) -> str:

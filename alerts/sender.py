@@ -9,15 +9,12 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
-from alerts import ladder, paging
+from alerts import bundling, canary, channels, ladder, paging
+from alerts.channel import Channel, Letter
 from alerts.desk import Desk
-from alerts.email import Attachment, EmailChannel, Inline, Mail, Server
-from alerts.folder import FolderChannel
-from alerts.ladder import Asked, Way
+from alerts.ladder import Way
 from alerts.results import Refused, Retry, SendResult, Sent, Unknown
-from alerts.slack import SlackChannel, SlackPost
 from config.bundle import Bundle
 from incidents import outbox, queries
 from incidents.outbox import OutboxRow
@@ -25,13 +22,22 @@ from incidents.session import Session
 
 #: messages claimed at once; a lease outlives sending all of them
 BATCH = 5
+#: waiting messages looked at when the room of their robots is measured
+_LOOKED_AT = 500
+#: a page that no channel has taken for so long is given to the next channels as well
+_ELSEWHERE = timedelta(seconds=8)
+#: seconds that no page waits for its channel: the next channels have it at once
+_TOO_LONG = 20.0
 _LEASE_MARGIN_S = 30.0
-_FIRST_RETRY_S, _LONGEST_RETRY_S = 15.0, 900.0
+_FIRST_RETRY_S, LONGEST_RETRY_S = 15.0, 900.0
 #: after this a message has lost its meaning; the record says that it was given up
 _GIVE_UP = timedelta(hours=24)
 _PAGES = ("page", "copy")
 #: what only makes sense under an incident's first Slack message
 _ON_ROOT = ("edit", "thread")
+#: note in a message to Slack: the thread of its last try
+_PLACE = "root"
+_KINDS: dict[type, outbox.Result] = {Sent: "sent", Refused: "refused", Retry: "retry", Unknown: "unknown"}
 _log = logging.getLogger(__name__)
 
 
@@ -44,6 +50,7 @@ class SendSummary:
     refused: int = 0
     unknown: int = 0
     withdrawn: int = 0
+    bundled: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,109 +58,100 @@ class Job:
     """One claimed message with what its channel needs to know."""
 
     row: OutboxRow
+    until: datetime  # end of the lease: afterwards another sender may have it
     root: str = ""  # the incident's first Slack message
 
 
 @dataclass
 class Channels:
-    """The channels of this installation. `resting` says until when a channel is to be left alone."""
+    """The channels of this installation. `resting` says until when a robot is to be left alone."""
 
     bundle: Bundle
     resting: dict[str, datetime] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        settings = self.bundle.settings
-        self.folder = FolderChannel(settings.data_path / "outbox")
-        timeout = settings.alerts.send_timeout_s
-        mail = settings.mail
-        self.email: EmailChannel | None = None
-        if mail.host:
-            secret = mail.password.get_secret_value()
-            self.email = EmailChannel(Server(mail.host, mail.port, mail.security, mail.user, secret, timeout))
-        self.slack: SlackChannel | None = None
-        if token := settings.slack.token.get_secret_value():
-            self.slack = SlackChannel(token, settings.slack.base_url, timeout)
+        self.table: dict[str, Channel] = channels.build(self.bundle)
 
-    def rests(self, channel: str, now: datetime) -> datetime | None:
-        """Until when the channel asked to be left alone, None when it may be used."""
-        until = self.resting.get(channel)
+    def resting_now(self, now: datetime) -> tuple[str, ...]:
+        """Robots that asked to be left alone, or cannot be reached."""
+        return tuple(sorted(robot for robot, until in self.resting.items() if until > now))
+
+    def rests(self, robot: str, now: datetime) -> datetime | None:
+        """Until when this robot is to be left alone, None when it may be used."""
+        until = self.resting.get(robot)
         return until if until is not None and until > now else None
 
-    def rest(self, channel: str, now: datetime, seconds: float | None) -> None:
-        """The channel asked to wait, or cannot be reached at all."""
-        self.resting[channel] = now + timedelta(seconds=_FIRST_RETRY_S if seconds is None else seconds)
+    def rest(self, robot: str, now: datetime, seconds: float | None) -> None:
+        """The robot asked to wait, or its provider cannot be reached at all."""
+        self.resting[robot] = now + timedelta(seconds=_FIRST_RETRY_S if seconds is None else seconds)
 
     def send(self, job: Job, now: datetime) -> SendResult:
         """Hand one message to its channel."""
         row = job.row
-        if row.channel == "slack":
-            return self._slack(job)
-        if row.channel in ("email", "folder"):
-            mail = self._mail(row, now)
-            if row.channel == "email" and self.email is not None:
-                return self.email.send(mail)
-            return self.folder.send(mail)
-        return Refused(f"there is no channel {row.channel!r}")
-
-    def _slack(self, job: Job) -> SendResult:
-        if self.slack is None:
-            return Refused("Slack has no token any more (slack.token)")
-        row, message = job.row, job.row.message
-        if message.get("edit") and not job.root:
-            return Refused("no Slack message of this incident to rewrite")
-        post = SlackPost(
+        channel = self.table.get(row.channel) or (self.table["folder"] if row.channel == "email" else None)
+        if channel is None:
+            return Refused(f"the channel {row.channel!r} is not set up any more")
+        uncertain = row.uncertain
+        if channel.key_window is not None and now - row.created_at < channel.key_window:
+            uncertain = False  # the provider drops a message whose key it remembers
+        if channel.resend == "keyed" and channel.key_window is None:
+            uncertain = False
+        letter = Letter(
             outbox_id=row.id,
-            channel=row.recipient,
-            text=str(message.get("text", "")),
-            blocks=list(message.get("blocks") or []),
-            first_tried_at=row.created_at,
-            root=job.root,
-            edit=bool(message.get("edit")),
-            broadcast=bool(message.get("broadcast")),
-        )
-        return self.slack.send(post, uncertain=row.uncertain)
-
-    def _mail(self, row: OutboxRow, now: datetime) -> Mail:
-        message = row.message
-        settings = self.bundle.settings
-        base = settings.data_path / "outbox-files"
-        return Mail(
-            outbox_id=row.id,
+            kind=row.kind,
             recipient=row.recipient,
-            sender=settings.mail.sender,
-            subject=str(message.get("subject") or message.get("text", ""))[:300],
-            text=str(message.get("text", "")),
-            html=str(message.get("html", "")),
-            date=row.created_at if row.channel == "folder" or self.email is None else now,
-            inline=[Inline(item["cid"], _inside(base, item["path"])) for item in message.get("inline") or []],
-            attachments=[
-                Attachment(_inside(base, item["path"]), item.get("name") or Path(item["path"]).name)
-                for item in message.get("attachments") or []
-            ],
-            thread=str(message.get("thread", "")),
-            repeat=row.attempts if row.uncertain else 0,
-            headers=message.get("headers") or {},
+            message=row.message,
+            attempt=row.attempts,
+            created_at=row.created_at,
+            now=now,
+            uncertain=uncertain,
+            root=job.root,
+            incident_id=row.incident_id,
+            epoch=row.epoch,
+            step=row.step,
         )
-
-
-def _inside(base: Path, path: str) -> Path:
-    """Files of a mail lie in the folder outbox-files; an absolute path is taken as it is."""
-    return Path(path) if Path(path).is_absolute() else base / path
+        result = channel.send(letter)
+        if row.kind == canary.KIND and isinstance(result, Sent) and isinstance(channel, channels.Slack):
+            return channel.came_back(letter)
+        return result
 
 
 def claim(
-    session: Session, bundle: Bundle, now: datetime, channels: list[str] | None
+    session: Session,
+    bundle: Bundle,
+    now: datetime,
+    ways: Channels,
+    only: list[str] | None,
+    presence: int = 0,
 ) -> tuple[list[Job], int]:
-    """Take the next messages under a lease; those that nobody needs any more are withdrawn and counted."""
+    """Take the next messages under a lease, as many as their robots bear; needless ones are withdrawn and counted."""
     lease = BATCH * bundle.settings.alerts.send_timeout_s + _LEASE_MARGIN_S
     jobs, withdrawn = [], 0
-    for row in outbox.claim(session, now, lease_s=lease, limit=BATCH, channels=channels):
+    outbox.hold(session, only)
+    if presence:
+        outbox.free_orphans(session, now, only)
+    waiting = outbox.due(session, now, channels=only, limit=_LOOKED_AT)
+    if not waiting:
+        return [], 0
+    space = bundling.room(session, waiting, ways.table, now)
+    taken = outbox.claim(
+        session,
+        now,
+        lease_s=lease,
+        limit=BATCH,
+        channels=only,
+        not_robots=(*space.full, *ways.resting_now(now)),
+        lanes=space.lanes,
+        left=space.left,
+        presence=presence,
+    )
+    for row in taken:
         reason = _needless(session, bundle, row)
         if reason:
             outbox.withdraw(session, row.id, reason, now)
             withdrawn += 1
             continue
-        jobs.append(Job(row, _slack_root(session, row)))
+        jobs.append(Job(row, now + timedelta(seconds=lease), _slack_root(session, row)))
     return jobs, withdrawn
 
 
@@ -168,75 +166,108 @@ def _needless(session: Session, bundle: Bundle, row: OutboxRow) -> str:
     incident = queries.get_incident(session, row.incident_id)
     if incident is None:
         return "its incident is gone"
-    if not paging.still_asks(session, incident, row.epoch):
+    if not paging.still_asks(session, incident, row.epoch, str(row.message.get("person", ""))):
         return "acknowledged, moved on or closed before it was sent"
     return ""
 
 
 def _has_root(session: Session, row: OutboxRow) -> bool:
-    """Whether the incident's first Slack message was sent or still will be."""
+    """Whether the incident's first Slack message was sent or still will be. A bundle is answered to, never rewritten."""
     assert row.incident_id is not None
     return any(
         other.channel == "slack"
         and other.recipient == row.recipient
         and other.kind not in _ON_ROOT
-        and other.state in ("sent", "pending", "sending")
+        and other.state in ("sent", "pending", "sending", "bundled")
+        and (row.kind != "edit" or other.bundled_in is None)
         for other in outbox.messages_of(session, row.incident_id)
     )
 
 
 def _slack_root(session: Session, row: OutboxRow) -> str:
-    """Ref of the incident's first message in the same Slack channel, "" when this one is to be the first."""
+    """Ref of the incident's first message in the same Slack channel, "" when this one is to be the first.
+
+    A try that may have arrived keeps the place of that try: only there can it be found.
+    """
     if row.channel != "slack" or row.incident_id is None:
         return ""
-    for other in outbox.messages_of(session, row.incident_id):
-        mine = other.channel == "slack" and other.recipient == row.recipient
-        if mine and other.id != row.id and other.state == "sent" and not other.message.get("edit"):
-            return other.provider_ref
-    return ""
+    if row.uncertain and row.kind != "edit" and _PLACE in row.message:
+        return str(row.message[_PLACE])
+    sent = [
+        other.provider_ref
+        for other in outbox.messages_of(session, row.incident_id)
+        if other.channel == "slack"
+        and other.recipient == row.recipient
+        and other.id != row.id
+        and other.state == "sent"
+        and not other.message.get("edit")
+        and (row.kind != "edit" or other.bundled_in is None)
+    ]
+    # by Slack's own time: a message that was written down later never takes the place of the first
+    return min(sent, key=lambda ref: ref.rpartition(":")[2], default="")
 
 
 def with_root(session: Session, job: Job) -> Job:
-    """The same job with the incident's first Slack message as it is known now."""
-    return replace(job, root=_slack_root(session, job.row))
+    """The same job with the place where it goes, written down before it goes there."""
+    root = job.root or _slack_root(session, job.row)
+    if root != job.row.message.get(_PLACE):
+        outbox.note(session, job.row.id, _PLACE, root)
+    return replace(job, root=root)
 
 
 def write_down(desk: Desk, row: OutboxRow, result: SendResult, summary: SendSummary) -> None:
-    """Record the outcome of one try, and what follows from it, in one transaction."""
+    """Record the outcome of one try, and what follows from it, in one transaction that holds the chain.
+
+    Nothing follows from a try whose message somebody else has taken since: that sender's outcome counts.
+    """
     now = desk.now
     if isinstance(result, Retry) and row.uncertain:
         # this try certainly failed, the earlier one still may have arrived
         result = Unknown(result.reason, result.after_s)
     if isinstance(result, Retry | Unknown) and now - row.created_at > _GIVE_UP:
         result = Refused(f"given up after {row.attempts} tries: {result.reason}")
+    wait = 0.0
+    if isinstance(result, Retry | Unknown):
+        wait = result.after_s if result.after_s is not None else _pause(row.attempts)
+    changed = outbox.record(
+        desk.session,
+        row.id,
+        _KINDS[type(result)],
+        now=now,
+        detail="" if isinstance(result, Sent) else result.reason,
+        provider_ref=result.ref if isinstance(result, Sent) else "",
+        retry_at=now + timedelta(seconds=wait),
+        attempt=row.attempts,
+    )
+    if not changed:
+        return
     if isinstance(result, Sent):
-        outbox.record(desk.session, row.id, "sent", now=now, provider_ref=result.ref)
         summary.sent += 1
         _after_sent(desk, row)
+        for said in outbox.bundled(desk.session, row.id) if row.kind == bundling.BUNDLE else ():
+            _after_sent(desk, said, bundle=row.id)
     elif isinstance(result, Refused):
-        outbox.record(desk.session, row.id, "refused", now=now, detail=result.reason)
         summary.refused += 1
         _log.warning("message %s to %s by %s refused: %s", row.id, row.recipient, row.channel, result.reason)
+        outbox.unbundle(desk.session, row.id, now)
         _after_refused(desk, row, result.reason)
     else:
-        wait = result.after_s if result.after_s is not None else _pause(row.attempts)
-        retry_at = now + timedelta(seconds=wait)
-        kind: outbox.Result = "retry" if isinstance(result, Retry) else "unknown"
-        outbox.record(desk.session, row.id, kind, now=now, detail=result.reason, retry_at=retry_at)
-        if isinstance(result, Retry):
-            summary.retry += 1
-        else:
-            summary.unknown += 1
+        summary.retry += isinstance(result, Retry)
+        summary.unknown += isinstance(result, Unknown)
+        if wait > _TOO_LONG or now - row.created_at >= _ELSEWHERE:
+            _elsewhere_too(desk, row)
 
 
 def _pause(attempts: int) -> float:
     """Seconds until the next try: 15, 30, 60 ... at most 15 minutes."""
-    return min(_LONGEST_RETRY_S, _FIRST_RETRY_S * 2.0 ** min(max(0, attempts - 1), 10))
+    return min(LONGEST_RETRY_S, _FIRST_RETRY_S * 2.0 ** min(max(0, attempts - 1), 10))
 
 
-def _after_sent(desk: Desk, row: OutboxRow) -> None:
-    incident = queries.get_incident(desk.session, row.incident_id) if row.incident_id is not None else None
-    if incident is None or row.kind != "page":
+def _after_sent(desk: Desk, row: OutboxRow, bundle: str = "") -> None:
+    if row.incident_id is None or row.kind != "page":
+        return
+    incident = queries.get_incident(desk.session, row.incident_id)
+    if incident is None:
         return
     payload = {
         "epoch": row.epoch,
@@ -245,6 +276,7 @@ def _after_sent(desk: Desk, row: OutboxRow) -> None:
         "channel": row.channel,
         "outbox": row.id,
         "attempts": row.attempts,
+        **({"bundle": bundle} if bundle else {}),
         "waited_s": round((desk.now - row.created_at).total_seconds(), 1),
     }
     desk.record(incident, "page_sent", payload, key=f"sent:{row.id}")
@@ -268,24 +300,61 @@ def _after_refused(desk: Desk, row: OutboxRow, reason: str) -> None:
         _enqueue_copy(desk, row, Way("folder", row.recipient), row.message)
 
 
-def _fail_over(desk: Desk, incident: queries.IncidentView, row: OutboxRow) -> None:
-    """The same page through a channel that was not tried; if there is none left, the next rung at once."""
-    if incident.epoch != row.epoch:
+def reroute(desk: Desk, ways: Channels, only: list[str] | None) -> None:
+    """Pages whose robot rests for long go through other channels now; they would not even be tried."""
+    resting = {
+        robot
+        for robot in ways.resting_now(desk.now)
+        if (ways.resting[robot] - desk.now).total_seconds() > _TOO_LONG
+    }
+    for row in outbox.due(desk.session, desk.now, channels=only, robots=sorted(resting)) if resting else ():
+        _elsewhere_too(desk, row)
+
+
+def _elsewhere_too(desk: Desk, row: OutboxRow) -> None:
+    """A page that its channel keeps waiting goes through the next ones as well: better twice than late."""
+    if row.kind == bundling.BUNDLE:
+        for said in outbox.bundled(desk.session, row.id):
+            _elsewhere_too(desk, said)
+    if row.kind != "page" or row.incident_id is None:
         return
-    mates = [
+    incident = queries.get_incident(desk.session, row.incident_id)
+    if incident is not None and incident.epoch == row.epoch:
+        _next_ways(desk, incident, row, _mates(desk, incident, row))
+
+
+def _mates(desk: Desk, incident: queries.IncidentView, row: OutboxRow) -> list[OutboxRow]:
+    """Pages of the same rung through other channels or to other people."""
+    return [
         other
         for other in outbox.messages_of(desk.session, incident.id)
         if other.kind == "page" and other.epoch == row.epoch and other.step == row.step and other.id != row.id
     ]
-    if any(other.state in ("pending", "sending", "sent") for other in mates):
-        return
+
+
+def _next_ways(desk: Desk, incident: queries.IncidentView, row: OutboxRow, mates: list[OutboxRow]) -> bool:
+    """The page through the channels that were not tried for this person; False when there are none left."""
     person = desk.bundle.roster.person(str(row.message.get("person", "")))
-    if person is not None:
-        asked = Asked(person.id, person.name, "", "", person.email, person.slack_user)
-        tried = {row.channel, *(other.channel for other in mates)}
-        for way in ladder.other_ways(desk.bundle, desk.route(incident), asked, tried):
-            if _enqueue_copy(desk, row, way, _converted(desk, incident, row, way)):
-                return
+    if person is None or any(other.state == "sent" for other in mates):
+        return False
+    asked = ladder.asked(person)
+    tried = {row.channel, *(other.channel for other in mates)}
+    ways = ladder.other_ways(desk.bundle, desk.route(incident), asked, tried)
+    new = False
+    for way in ways[:1]:
+        new = _enqueue_copy(desk, row, way, _converted(desk, incident, row, way))
+    return new
+
+
+def _fail_over(desk: Desk, incident: queries.IncidentView, row: OutboxRow) -> None:
+    """The same page through a channel that was not tried; if there is none left, the next rung at once."""
+    if incident.epoch != row.epoch:
+        return
+    mates = _mates(desk, incident, row)
+    if any(other.state == "sent" for other in mates) or _next_ways(desk, incident, row, mates):
+        return
+    if any(other.state in ("pending", "sending", "bundled") for other in mates):
+        return
     if paging.waiting(desk, incident, row.epoch):
         paging.fire(desk, incident, row.step + 1, "unreachable")
 

@@ -92,6 +92,14 @@ class SlackChannel:
                 return found
         return self._guarded(lambda: self._post(post))
 
+    def came_back(self, outbox_id: str, channel: str, first_tried_at: datetime) -> SendResult:
+        """Read an accepted message back; Unknown when it is not there."""
+        post = SlackPost(outbox_id, channel, "", [], first_tried_at)
+        found = self._guarded(lambda: self._find(post))
+        if isinstance(found, Sent) and not found.ref:
+            return Unknown("Slack accepted the message and does not show it")
+        return found
+
     def _post(self, post: SlackPost) -> SendResult:
         _, thread = split_ref(post.root)
         answer = self._client.chat_postMessage(

@@ -528,18 +528,35 @@ class Clusterer:
         found = self.candidates(reading)
         if not found:
             return Match(reading, None, 0.0, copy, {})
+        incident, score, reasons = self._best(reading, found)
+        if score < self.model.threshold:
+            return Match(reading, None, round(score, 4), copy, {"nearest": float(incident), **reasons})
+        return Match(reading, incident, round(score, 4), copy, reasons)
+
+    def nearest(self, item: ClusterItem, since: float, until: float) -> tuple[int, float] | None:
+        """The incident nearest to a text that is no post, with its score, among those with posts in [since, until]
+        (days since the epoch). Nothing is remembered of the text."""
+        reading = read_item(item)
+        found = [
+            incident
+            for incident in self.candidates(reading)
+            if self.sketches.last_day(incident) >= since and self.sketches[incident].first_at <= until
+        ]
+        if not found:
+            return None
+        incident, score, _ = self._best(reading, found)
+        return incident, round(score, 4)
+
+    def _best(self, reading: Read, found: Sequence[int]) -> tuple[int, float, dict[str, float]]:
         features = compare_packed(reading, [self.sketches.rows[i] for i in found], self.sketches.words)
         scores = self.model.scores(features)
         best = max(range(len(found)), key=lambda i: (scores[i], -found[i]))
-        score, incident = float(scores[best]), found[best]
         reasons = {
             name: round(float(value), 3)
             for name, value in zip(FEATURES, features[best], strict=True)
             if value
         }
-        if score < self.model.threshold:
-            return Match(reading, None, round(score, 4), copy, {"nearest": float(incident), **reasons})
-        return Match(reading, incident, round(score, 4), copy, reasons)
+        return found[best], float(scores[best]), reasons
 
     def open(self, reading: Read, number: int) -> Sketch:
         """A new incident of one post under a number not used before."""

@@ -10,12 +10,15 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta, tzinfo
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
+from time import monotonic
 from typing import Any
 from weakref import WeakKeyDictionary
 from zoneinfo import ZoneInfo
 
+from analysis import hot_titles_job
 from analysis.alarms import Ledger, Limit
 from analysis.cluster import Clusterer, ClusterItem, Match, Sketch, read_item
 from analysis.cluster_proposals import merge_candidates, split_candidate
@@ -51,6 +54,8 @@ LIVE = timedelta(days=180)
 RECENT, BASELINE = timedelta(days=14), timedelta(days=84)
 #: a burst that ended longer ago is history, not news (a late import, a restored source)
 STALE = timedelta(days=14)
+#: a post that somebody had fetched from the past is news for so long
+FRESH = timedelta(hours=24)
 #: where the scores of the last half year are kept, and how far back hours of the week are learnt from
 LEDGER = "emergence"
 PROFILE = timedelta(days=56)
@@ -59,6 +64,8 @@ FOLLOWED_VOICES = 30
 #: posts of an incident that grading reads, and recent posts whose likes and comments it compares them with
 GRADED_POSTS, COMPARED_POSTS = 200, 500
 COPIES_KEPT = 5000
+#: seconds that one batch may hold the writer's lock; other writers give up after ten times as long
+_LONG_S = 1.0
 TITLE_CHARS = 60
 #: an incident is looked at again for a merge or a split after so many more posts; a batch looks at so many at most,
 #: and for a split at the last posts only (they are compared pair by pair while the writer's lock is held)
@@ -74,6 +81,7 @@ class AnalysisSummary:
     joined: int = 0
     outside: int = 0
     batches: int = 0
+    hot_titles: int = 0
     detected: list[int] = field(default_factory=list)
 
 
@@ -88,6 +96,8 @@ class _State:
 
 
 _states: WeakKeyDictionary[Database, _State] = WeakKeyDictionary()
+#: how many posts the next batch takes, as the last ones went
+_sizes: WeakKeyDictionary[Database, int] = WeakKeyDictionary()
 _judges: dict[int, tuple[Any, Any, Judge]] = {}
 
 
@@ -105,30 +115,62 @@ def judge_for(bundle: Bundle) -> Judge:
 def run(db: Database, bundle: Bundle, now: datetime, *, max_batches: int | None = None) -> AnalysisSummary:
     """Judge everything that waits; `max_batches` bounds one call."""
     summary = AnalysisSummary()
-    size = bundle.settings.analysis.batch
     while max_batches is None or summary.batches < max_batches:
+        size = min(_sizes.get(db, bundle.settings.analysis.batch), bundle.settings.analysis.batch)
         judge = judge_for(bundle)  # a model that was installed meanwhile judges from here on
         with db.reading() as session:
             waiting = posts.unjudged(session, size)
         if not waiting:
             break
+        _compile()
         # judged outside the transaction: the writer's lock is held for clustering only
         outputs = {output.id: output for output in judge.judge_batch([_input(row) for row in waiting])}
         committed = False
         try:
             with db.transaction() as session:
                 state = _state_of(db, session, now)
+                begun = monotonic()  # the index is rebuilt once, whatever the size
                 still = {row.id for row in posts.unjudged(session, size)}
                 batch = _Batch(session, bundle, judge, state.clusterer, now, summary)
                 batch.take([(row, outputs[row.id]) for row in waiting if row.id in still])
                 beat(session, BEAT, now, {"batch": state.token + 1})
             committed = True
+            _sizes[db] = _next_size(size, monotonic() - begun, bundle.settings.analysis.batch)
         finally:
             if not committed:
                 _states.pop(db, None)  # the index has seen posts that the database has not
         state.token += 1
         summary.batches += 1
+    if max_batches is None or summary.batches < max_batches:  # posts first: titles are held against them
+        summary.hot_titles = hot_titles_job.run(
+            db, lambda: judge_for(bundle), lambda session: _state_of(db, session, now).clusterer, now
+        )
     return summary
+
+
+def _next_size(size: int, took_s: float, most: int) -> int:
+    """Posts of the next batch: fewer when the last one held the writer's lock for long, so that others get their turn.
+
+    A storm of near copies on a busy machine can cost a hundred times what an ordinary post costs.
+    """
+    if took_s > _LONG_S:
+        return max(1, size // 2)
+    return min(most, size * 2) if took_s < _LONG_S / 4 else size
+
+
+@lru_cache(maxsize=1)
+def _compile() -> None:
+    """Have the machine code of clustering ready before a transaction holds the writer's lock.
+
+    A fresh installation compiles for 16 s of CPU; inside the first batch every other writer would give up meanwhile.
+    """
+    clusterer = Clusterer()
+    for ident in ("1", "2"):
+        place = Place("estate", "泉景小区", "泉景小区")
+        words = "泉景小区停水三天，物业不管，居民多次反映无人处理。"
+        clusterer.assign(
+            ClusterItem(ident, "泉景小区停水三天", words, datetime(2026, 1, 1, tzinfo=UTC), (place,), ident)
+        )
 
 
 def _input(row: posts.PostRow) -> JudgeInput:
@@ -236,14 +278,20 @@ class _Batch:
         """Cluster, judge, detect; everything lands in the session."""
         matches: list[tuple[posts.PostRow, JudgeOutput, Match | None]] = []
         made: list[judgements.NewJudgement] = []
+        # an edited post is judged again where it is: it stays in its incident, and stays the copy that it was
+        homes = judgements.homes_of(self.session, [row.id for row, _ in items])
         for row, output in items:
+            if row.id in homes:
+                made.append(replace(_judgement(output, None), near_copy_of=homes[row.id][1]))
+                continue
             match = self._place(row, output)
             matches.append((row, output, match))
             made.append(_judgement(output, match))
-            if match is None:
-                continue
         judgements.save_judgements(self.session, made, self.now)
         self.summary.posts += len(items)
+        for row, output in items:
+            if row.id in homes:
+                self._detect(judged.root_of(self.session, homes[row.id][0]), row, output)
         for row, output, match in matches:
             if match is not None and match.incident is not None:
                 self._join(row, output, match.incident, match)
@@ -302,9 +350,11 @@ class _Batch:
         if fresh:
             self._grown[root] += 1
             self.watch.saw(row.published_at)
-            self._detect(root, output)
+            self._detect(root, row, output)
 
-    def _detect(self, incident: int, output: JudgeOutput) -> None:
+    def _detect(self, incident: int, row: posts.PostRow, output: JudgeOutput) -> None:
+        if not is_news(row, self.now):
+            return  # it counts in its own hour; what is told by posts of today is judged with it
         standing = judged.standings(self.session, [incident])[incident]
         if standing.last_post_at < self.now - STALE:
             return
@@ -505,6 +555,16 @@ class _Day:
         )
 
 
+def is_news(row: posts.PostRow, now: datetime) -> bool:
+    """Whether this post may raise an alarm: by the time it was posted, not by the time it was collected.
+
+    A post that came late by itself may, for 14 days. One that a back-fill fetched may only when it is of the last day and says so.
+    """
+    if row.backfilled:
+        return not row.published_estimated and row.published_at >= now - FRESH
+    return row.published_at >= now - STALE
+
+
 def surge_of(recent: int, baseline: int) -> float:
     """How much more than ordinary the last 14 days held, against the 84 before; at least 1, with 24 of them known."""
     return max(1.0, (max(0, recent) / 2) / (baseline / 12)) if baseline >= 24 else 1.0
@@ -579,7 +639,7 @@ def _judgement(output: JudgeOutput, match: Match | None) -> judgements.NewJudgem
         districts=list(output.districts),
         places=[dict(place.as_dict()) for place in output.places],
         reasons=dict(output.reasons),
-        near_copy_of=int(copy) if copy is not None else None,
+        near_copy_of=int(copy) if copy is not None and int(copy) != output.id else None,
         about=output.about,
     )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import figures
-from analysis.figures import Figure, wilson
+from analysis.figures import Figure
 from analysis.judge import Judge
 from analysis.linear import TASKS
 from analysis.model_store import folder_of, in_force
@@ -22,6 +22,7 @@ from config.files import DEFAULTS
 from config.places import load_places
 from incidents import labels
 from incidents.installation import Installation, Problem
+from incidents.proportions import wilson
 from incidents.session import Session
 
 #: where the scripts of a source checkout lie

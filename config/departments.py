@@ -18,6 +18,7 @@ from config.domains import IDS, domain_label
 from config.files import Document, Record, parse, read_yaml, repeated
 from config.rules import Basis
 from config.settings import ConfigError
+from config.units import Named, UnitReader
 
 
 class Contact(Record):
@@ -34,6 +35,10 @@ class Department(Record):
     id: str = Field(pattern=r"^[a-z][a-z0-9-]{1,59}$", description="Stable id in events; never renamed.")
     name: str = Field(min_length=2, description="Name of today.")
     name_2018: tuple[str, ...] = Field((), description="Names under which the notice of 2018 speaks of it.")
+    aliases: tuple[str, ...] = Field(
+        (),
+        description="Other names that people write (食药局), besides those above without their 市; a complaint is recognised by them.",
+    )
     kind: Literal["city", "district", "area", "supervision"] = Field(
         "city",
         description="city: department of the city; district: government of a district; area: office of a functional area; supervision: supervises others.",
@@ -136,6 +141,12 @@ class Departments(Record):
         "", description="Law that forbids handing a complaint to the unit complained of."
     )
     conflict_quote: str = Field("", description="Its words.")
+    city: tuple[str, ...] = Field(
+        ("济南市", "济南"), description="How the own city is written before a unit's name."
+    )
+    elsewhere: tuple[str, ...] = Field(
+        (), description="Names that make a following 教育局 somebody else's: 省, 国家, other cities."
+    )
 
     @cached_property
     def _by_id(self) -> dict[str, Department]:
@@ -149,6 +160,15 @@ class Departments(Record):
     def _by_name(self) -> dict[str, Department]:
         table = {name: d for d in self.departments for name in d.name_2018}
         return table | {d.name: d for d in self.departments}
+
+    @cached_property
+    def reader(self) -> UnitReader:
+        """Finds whom texts complain about, by the names of this file."""
+        return UnitReader(
+            [Named(d.id, d.kind, (d.name, *d.name_2018), d.aliases, d.districts) for d in self.departments],
+            elsewhere=self.elsewhere,
+            city=self.city,
+        )
 
     def get(self, department_id: str) -> Department | None:
         """The department of an id."""
@@ -164,8 +184,14 @@ class Departments(Record):
         return found.name if found else department_id
 
     def government_of(self, district: str) -> Department | None:
-        """The government of a district."""
-        return next((d for d in self.departments if d.kind == "district" and district in d.districts), None)
+        """The government of a district, or the office of a functional area (`济南高新区`)."""
+        found = (
+            d
+            for d in self.departments
+            if (d.kind == "district" and district in d.districts)
+            or (d.kind == "area" and f"{district}管委会" in (d.name, *d.aliases))
+        )
+        return next(found, None)
 
     def duty(self, domain: str) -> Duty | None:
         """Who leads a domain; the duty of `other` for one that has none."""
@@ -181,14 +207,14 @@ class Departments(Record):
         """
         duty = self.duty(domain)
         line = [duty.lead, *duty.co] if duty else []
-        avoided = [name for name in line if self._touched(name, complained_about)]
+        avoided = [name for name in line if self.touched(name, complained_about)]
         free = [name for name in line if name not in avoided]
         lead = free[0] if free else self._above(line, complained_about)
         government = self.government_of(district) if district else None
-        if government is not None and government.id in complained_about:
+        if government is not None and self.touched(government.id, complained_about):
             avoided.append(government.id)
             government = None
-        unresolved = lead in complained_about
+        unresolved = self.touched(lead, complained_about)
         helpers = [self._by_id[name] for name in free if name != lead]
         if government is not None and government.id != lead:
             helpers.append(government)
@@ -203,8 +229,8 @@ class Departments(Record):
             unresolved=unresolved,
         )
 
-    def _touched(self, department_id: str, complained_about: Collection[str]) -> bool:
-        """Whether a department is complained of itself or is a part of one that is."""
+    def touched(self, department_id: str, complained_about: Collection[str]) -> bool:
+        """Whether a department is complained of itself or is a part of one that is (then it may not handle either)."""
         department = self._by_id.get(department_id)
         seen: set[str] = set()
         while department is not None and department.id not in seen:
@@ -214,11 +240,31 @@ class Departments(Record):
             department = self._by_id.get(department.superior)
         return False
 
+    def names(self, ids: Collection[str], language: str = "zh_CN") -> str:
+        """Names of some departments in one line, in the order of this file."""
+        comma = _WORDS["en" if language.startswith("en") else "zh_CN"]["comma"]
+        known = [d.name for d in self.departments if d.id in ids]
+        return comma.join([*known, *sorted(set(ids) - set(self._by_id))])
+
+    def above(self, department_id: str, complained_about: Collection[str]) -> bool:
+        """Whether a department stands above one that is complained of: it may handle, but nobody's identity reaches it."""
+        return any(
+            other.id != department_id and self.touched(other.id, {department_id})
+            for other in self.departments
+            if other.id in complained_about
+        )
+
+    def conflict_law(self) -> str:
+        """The law that forbids it with its words, "" when the file names none."""
+        if not self.conflict_source:
+            return ""
+        return _WORDS["zh_CN"]["quote"].format(source=self.conflict_source, quote=self.conflict_quote)
+
     def _above(self, line: list[str], complained_about: Collection[str]) -> str:
         """The first superior along the line that is not complained of, else the supervising unit or its superior."""
         for name in [*line, self.supervision]:
             superior = self._by_id[name].superior or self.supervision
-            if not self._touched(superior, complained_about):
+            if not self.touched(superior, complained_about):
                 return superior
         return self.supervision
 
@@ -251,8 +297,7 @@ class Departments(Record):
             parts.append(words["local"].format(name=government.name))
         if avoided:
             names = words["comma"].join(dict.fromkeys(self._by_id[item].name for item in avoided))
-            quoted = words["quote"].format(source=self.conflict_source, quote=self.conflict_quote)
-            law = words["law"].format(quote=quoted) if self.conflict_source else ""
+            law = words["law"].format(quote=self.conflict_law()) if self.conflict_source else ""
             parts.append(words["conflict"].format(names=names, law=law))
         if unresolved:
             parts.append(words["unresolved"])

@@ -179,12 +179,17 @@ def _follows(problem: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) ->
 
 
 def _is_tag(document: Document, location: Location, index: int) -> bool:
-    """Whether the part at `index` is a union tag: the part before is a list position and no such key exists."""
+    """Whether the part at `index` is a union tag: it is the `kind` of the list entry before it, which has no such key."""
     part = location[index]
     if index == 0 or not isinstance(part, str) or not isinstance(location[index - 1], int):
         return False
-    last = index == len(location) - 1
-    return not last and part in {"rss", "sitemap", "column", "json"} and location[:index] in document.lines
+    entry = document.data
+    for step in location[:index]:
+        try:
+            entry = entry[step]
+        except (KeyError, IndexError, TypeError):
+            return False
+    return isinstance(entry, Mapping) and entry.get("kind") == part and part not in entry
 
 
 def repeated(ids: list[str]) -> list[str]:

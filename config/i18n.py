@@ -6,8 +6,9 @@ Chinese is the source language: for zh every text is itself.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
@@ -17,6 +18,8 @@ from config.settings import ConfigError
 
 ROOT = Path(__file__).parent.parent
 LANGUAGES = ("zh_CN", "en")
+#: a named place in a text
+_HOLE = re.compile(r"\{(\w+)\}")
 
 
 def catalogue_path(room: str, language: str) -> Path:
@@ -91,6 +94,51 @@ def ntranslator(room: str, language: str) -> Callable[[str, str, int], str]:
         return known_forms[0 if n == 1 else min(1, len(known_forms) - 1)]
 
     return translate
+
+
+@cache
+def _patterns(room: str) -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Each English text of a room as a pattern, with its msgid; those with more fixed words first."""
+    found = []
+    for message in catalogue(room, "en") or ():
+        if isinstance(message.id, str) and isinstance(message.string, str) and message.id and message.string:
+            pieces = _HOLE.split(message.string)
+            # odd pieces are names; what stands there never runs over the end of a part
+            pattern = "".join(
+                f"(?P<{piece}>(?:(?!; ).)*?)" if at % 2 else re.escape(piece)
+                for at, piece in enumerate(pieces)
+            )
+            found.append((sum(map(len, pieces[::2])), re.compile(pattern, re.DOTALL), message.id))
+    found.sort(key=lambda one: -one[0])
+    return tuple((pattern, text) for _, pattern, text in found)
+
+
+@lru_cache(maxsize=4096)
+def retold(room: str, text: str, language: str) -> str:
+    """An English sentence that was stored (evidence of a source, made of parts with `; ` between them) in the reader's language.
+
+    The room's catalogue is read from its English side. A part that it does not hold stays English.
+    """
+    if _language(language) != "zh_CN" or not text:
+        return text
+    parts, told, at = text.split("; "), [], 0
+    while at < len(parts):
+        for end in range(len(parts), at, -1):
+            if (found := _retold(room, "; ".join(parts[at:end]))) is not None:
+                told.append(found)
+                at = end
+                break
+        else:
+            told.append(parts[at])
+            at += 1
+    return "；".join(told)
+
+
+def _retold(room: str, sentence: str) -> str | None:
+    for pattern, text in _patterns(room):
+        if (match := pattern.fullmatch(sentence)) is not None:
+            return text.format(**match.groupdict())
+    return None
 
 
 def untranslated(room: str, language: str = "en") -> list[str]:

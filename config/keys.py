@@ -20,6 +20,7 @@ class Keys:
     audit: bytes = field(repr=False)  # chain of events
     links: bytes = field(repr=False)  # signed acknowledgement links
     sessions: bytes = field(repr=False)  # CSRF tokens and cookies
+    evidence: bytes = field(repr=False)  # encrypts the originals of posts (incidents.vault)
 
     @classmethod
     def derive(cls, secret: bytes) -> Keys:
@@ -29,7 +30,7 @@ class Keys:
         return cls(
             *(
                 hmac.digest(secret, f"quansheng/{use}/1".encode(), hashlib.sha256)
-                for use in ("pseudonym", "audit", "links", "sessions")
+                for use in ("pseudonym", "audit", "links", "sessions", "evidence")
             )
         )
 
@@ -37,7 +38,8 @@ class Keys:
 def load_keys(data_path: Path) -> Keys:
     """Read `secret.key` in the data folder; make it once, readable by its owner only.
 
-    Losing this file breaks old links, pseudonyms and the proof of the event chain: back it up apart from the database.
+    Losing this file breaks old links, pseudonyms and the proof of the event chain, and nobody can read the evidence any more:
+    back it up apart from the database.
     """
     file = data_path / "secret.key"
     try:

@@ -21,7 +21,27 @@ from config.roster import Override, Person, Roster, Shift
 from config.routes import Match, Route
 from config.rules import HotlineRule, Obligation, ResponseRule
 from config.settings import Settings
-from config.sources import ColumnSource, CommonSource, JsonSource, Pagination, RssSource, SitemapSource
+from config.sources import (
+    AtprotoSource,
+    ColumnSource,
+    CommonSource,
+    DiscuzSource,
+    FolderSource,
+    ForumSource,
+    HanwebSource,
+    JsonSource,
+    LiuyanSource,
+    MastodonSource,
+    NewsnowSource,
+    Pagination,
+    PushSource,
+    RsshubSource,
+    RssSource,
+    SitemapSource,
+    SqlSource,
+    Transform,
+    WeiboSource,
+)
 
 DOCS = Path(__file__).parent.parent / "docs" / "configuration.md"
 #: Set by the program itself, never in the file.
@@ -60,12 +80,14 @@ def setting_keys() -> list[str]:
 
 
 def _secret(info: FieldInfo) -> bool:
-    return info.annotation is SecretStr
+    return info.annotation in (SecretStr, dict[str, SecretStr])
 
 
 def _toml(value: Any) -> str:
     if isinstance(value, bool | int | float):
         return json.dumps(value)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, tuple | list):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     return json.dumps(str(value), ensure_ascii=False)
@@ -116,7 +138,7 @@ def _type_name(kind: Any) -> str:
     if origin is tuple:
         return f"list of {_type_name(inner[0])}"
     if origin is dict:
-        return "key: text"
+        return f"key: {_type_name(inner[1])}"
     names = {
         str: "text",
         int: "whole number",
@@ -162,8 +184,21 @@ _MODELS: dict[str, tuple[tuple[str, type[BaseModel]], ...]] = {
         ("`kind: rss`, further keys", RssSource),
         ("`kind: sitemap`, further keys", SitemapSource),
         ("`kind: column`, further keys", ColumnSource),
+        ("`kind: forum`, further keys", ForumSource),
         ("`kind: json`, further keys", JsonSource),
+        ("`kind: hanweb`, further keys", HanwebSource),
+        ("`kind: liuyan`, further keys", LiuyanSource),
+        ("`kind: discuz`, further keys", DiscuzSource),
         ("`pagination` of json", Pagination),
+        ("`kind: newsnow`, further keys", NewsnowSource),
+        ("`kind: rsshub`, further keys", RsshubSource),
+        ("`transform` of rsshub", Transform),
+        ("`kind: mastodon`, further keys", MastodonSource),
+        ("`kind: atproto`, further keys", AtprotoSource),
+        ("`kind: weibo`, further keys", WeiboSource),
+        ("`kind: folder`, further keys", FolderSource),
+        ("`kind: push`, further keys", PushSource),
+        ("`kind: sql`, further keys", SqlSource),
     ),
     "departments": (
         ("The file", Departments),
@@ -195,10 +230,14 @@ _MODELS: dict[str, tuple[tuple[str, type[BaseModel]], ...]] = {
 
 def _model_tables(name: str) -> str:
     parts: list[str] = []
-    common = set(CommonSource.model_fields)
+    common = CommonSource.model_fields
     for title, model in _MODELS[name]:
         own = model is not CommonSource and issubclass(model, CommonSource)
-        fields = {key: info for key, info in model.model_fields.items() if not (own and key in common)}
+        fields = {
+            key: info
+            for key, info in model.model_fields.items()
+            if not own or key not in common or repr(info) != repr(common[key])  # also what a kind changes
+        }
         parts += [f"**{title}**", "", *_table(fields), ""]
     return "\n".join(parts).rstrip()
 

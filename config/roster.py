@@ -7,7 +7,7 @@ somebody is always responsible.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import cached_property
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from config.files import Record, parse, read_yaml, repeated
 from config.settings import ConfigError
@@ -41,10 +41,26 @@ class Person(Record):
         "", pattern=r"^$|^[UW][A-Z0-9]+$", description="Slack member id (U...); empty: no direct message."
     )
 
+    wecom_user: str = Field("", max_length=64, description="WeCom user id: messages of the app, @ in groups.")
+    dingtalk_user: str = Field("", max_length=64, description="DingTalk user id: @ in groups.")
+    feishu_user: str = Field(
+        "", max_length=64, description="Feishu open id (ou_...): messages of the app, @ in groups."
+    )
+
     @property
     def reachable(self) -> bool:
         """Whether any channel leads to this person."""
-        return bool(self.email or self.slack_user)
+        return bool(self.email or self.slack_user or self.wecom_user or self.feishu_user)
+
+
+#: what a day is in China's calendar: working day, day of rest (weekend or holiday), make-up working day
+DayClass = Literal["workday", "holiday", "makeup"]
+DayClasses = Callable[[date], DayClass]
+
+
+def plain_class(day: date) -> DayClass:
+    """Monday to Friday, when no calendar is at hand."""
+    return "workday" if day.weekday() < 5 else "holiday"
 
 
 class Shift(Record):
@@ -52,25 +68,80 @@ class Shift(Record):
 
     name: str = Field("", description="Name of the shift: 白班, 夜班.")
     days: tuple[Day, ...] = Field(DAYS, min_length=1, description="Days on which it begins.")
+    on: tuple[DayClass, ...] = Field(
+        (),
+        description="Only on such days: workday, holiday (weekends too), makeup (调休上班); left out: on all.",
+    )
     start: str = Field(alias="from", pattern=_CLOCK, description="Local time of the beginning.")
     until: str = Field(pattern=_CLOCK, description="Local time of the end; 24:00 is midnight.")
     primary: str = Field("", description="Person id of 主班.")
     secondary: str = Field("", description="Person id of 副班.")
     leader: str = Field("", description="Person id of 带班领导.")
 
-    def run_at(self, local: datetime) -> tuple[datetime, datetime] | None:
+    def run_at(self, local: datetime, classes: DayClasses = plain_class) -> tuple[datetime, datetime] | None:
         """The run of this shift that holds a local time: beginning and end; None if it does not run then."""
-        return next((run for run in self.around(local.date(), local) if run[0] <= local < run[1]), None)
+        return next(
+            (run for run in self.around(local.date(), local, classes) if run[0] <= local < run[1]), None
+        )
 
-    def around(self, day: date, like: datetime) -> Iterator[tuple[datetime, datetime]]:
+    def around(
+        self, day: date, like: datetime, classes: DayClasses = plain_class
+    ) -> Iterator[tuple[datetime, datetime]]:
         """The runs that begin on `day` or the day before."""
         for begins in (day - timedelta(days=1), day):
-            if DAYS[begins.weekday()] in self.days:
+            if DAYS[begins.weekday()] in self.days and (not self.on or classes(begins) in self.on):
                 yield _at(begins, self.start, like), self._end(begins, like)
 
     def _end(self, begins: date, like: datetime) -> datetime:
         next_day = _minutes(self.until) <= _minutes(self.start)
         return _at(begins + timedelta(days=1) if next_day else begins, self.until, like)
+
+
+class Rotation(Shift):
+    """Turns 轮班: the participants take the shift in order, each for so many days, weeks or months; below the weekly pattern."""
+
+    role: Role = Field(description="primary, secondary or leader.")
+    people: tuple[str, ...] = Field(min_length=1, description="Person ids in the order of their turns.")
+    since: date = Field(description="First day of the first turn.")
+    every: int = Field(1, ge=1, le=366, description="Length of a turn in `unit`.")
+    unit: Literal["day", "week", "month"] = Field("day", description="day, week or month.")
+
+    def turn(self, day: date) -> str:
+        """Whose turn a day is; "" before the first one."""
+        if day < self.since:
+            return ""
+        if self.unit == "month":
+            months = (day.year - self.since.year) * 12 + day.month - self.since.month
+            # a turn begins on the same day of the month, or on its last day where the month is shorter
+            if day.day < min(self.since.day, _last_day(day)):
+                months -= 1
+            number = months // self.every
+        else:
+            number = (day - self.since).days // (self.every * (7 if self.unit == "week" else 1))
+        return self.people[number % len(self.people)]
+
+
+def _last_day(day: date) -> int:
+    return (day.replace(day=28) + timedelta(days=4)).replace(day=1).toordinal() - day.replace(
+        day=1
+    ).toordinal()
+
+
+class Leave(Record):
+    """A person who is away 请假: never told in that time, in whatever role; the next line or the fallback is."""
+
+    start: datetime = Field(alias="from", description="Local time of the beginning.")
+    until: datetime = Field(description="Local time of the end.")
+    person: str = Field(description="Person id.")
+    reason: str = Field("", description="Why.")
+
+    @model_validator(mode="after")
+    def _forward(self) -> Leave:
+        if self.start.tzinfo or self.until.tzinfo:
+            raise ValueError("from and until are local times without a zone")
+        if self.until <= self.start:
+            raise ValueError("until must be after from")
+        return self
 
 
 class Override(Record):
@@ -122,7 +193,17 @@ class Roster(Record):
     timezone: str = Field("Asia/Shanghai", description="IANA zone of its times.")
     people: tuple[Person, ...] = Field(min_length=1, description="Officers.")
     weekly: tuple[Shift, ...] = Field((), description="The usual week; an earlier line wins.")
+    rotations: tuple[Rotation, ...] = Field(
+        (), description="Turns, where the week names nobody; an earlier line wins."
+    )
     overrides: tuple[Override, ...] = Field((), description="Dated changes; a later line wins.")
+    leaves: tuple[Leave, ...] = Field((), description="Who is away and when.")
+    tables: tuple[str, ...] = Field(
+        (),
+        description="Files with dated duty beside this one: .csv or .xlsx (日期, 班次, 主班, 副班, 带班领导) or .ics; read before `overrides`.",
+    )
+    #: what a day is in the working calendar; Monday to Friday until somebody who has the calendar says so
+    _classes: DayClasses = PrivateAttr(default_factory=lambda: plain_class)
     fallback: str = Field(description="Person id told when the roster names nobody.")
 
     @field_validator("timezone")
@@ -153,6 +234,17 @@ class Roster(Record):
             for i, o in enumerate(self.overrides)
             if o.person not in self._by_id
         ]
+        wrong += [
+            (("rotations", i, "people", n), person)
+            for i, turns in enumerate(self.rotations)
+            for n, person in enumerate(turns.people)
+            if person not in self._by_id
+        ]
+        wrong += [
+            (("leaves", i, "person"), leave.person)
+            for i, leave in enumerate(self.leaves)
+            if leave.person not in self._by_id
+        ]
         if self.fallback not in self._by_id:
             wrong.append((("fallback",), self.fallback))
         return wrong
@@ -168,20 +260,57 @@ class Roster(Record):
     def rostered(self, at: datetime, role: Role) -> OnDuty | None:
         """Whom the roster itself names at an instant, None if nobody."""
         local = self._local(at)
+        away = self.away(at)
         for change in reversed(self.overrides):
             begins, ends = (moment.replace(tzinfo=local.tzinfo) for moment in (change.start, change.until))
-            if change.role == role and begins <= local < ends:
+            if change.role == role and begins <= local < ends and change.person not in away:
                 zh = f"{_day_zh(local)} {ROLE_ZH[role]}, {change.reason or '代班'}"
                 en = f"{local:%Y-%m-%d}, {ROLE_EN[role]}, {change.reason or 'stand-in'}"
                 return self._found(change.person, role, zh, en)
         for shift in self.weekly:
-            person_id, run = getattr(shift, role), shift.run_at(local)
-            if person_id and run is not None:
+            person_id, run = getattr(shift, role), shift.run_at(local, self._classes)
+            if person_id and run is not None and person_id not in away:
                 begin, hours = run[0], f"{shift.start}–{shift.until}"
                 zh = f"{_day_zh(begin)} 周{_DAY_ZH[begin.weekday()]} {shift.name or hours} {ROLE_ZH[role]}"
                 en = f"{begin:%Y-%m-%d} {DAYS[begin.weekday()].title()} {hours}, {ROLE_EN[role]}"
                 return self._found(person_id, role, zh, en)
+        for turns in self.rotations:
+            run = turns.run_at(local, self._classes) if turns.role == role else None
+            person_id = turns.turn(run[0].date()) if run is not None else ""
+            if run is not None and person_id and person_id not in away:
+                zh = f"{_day_zh(run[0])} {turns.name or '轮班'} {ROLE_ZH[role]}"
+                en = f"{run[0]:%Y-%m-%d}, turn {turns.name}, {ROLE_EN[role]}"
+                return self._found(person_id, role, zh, en)
         return None
+
+    def away(self, at: datetime) -> frozenset[str]:
+        """Who is on leave at an instant."""
+        local = self._local(at)
+        return frozenset(
+            leave.person
+            for leave in self.leaves
+            if leave.start.replace(tzinfo=local.tzinfo) <= local < leave.until.replace(tzinfo=local.tzinfo)
+        )
+
+    def with_calendar(self, classes: DayClasses) -> Roster:
+        """The same roster, knowing what each day is."""
+        found = self.model_copy()
+        found._classes = classes
+        return found
+
+    def stretches(
+        self, role: Role, start: datetime, until: datetime
+    ) -> list[tuple[datetime, datetime, OnDuty]]:
+        """Who is told in a role between two instants, one entry for each unbroken stretch of one person."""
+        edges = self._edges(self._local(start), self._local(until))
+        found: list[tuple[datetime, datetime, OnDuty]] = []
+        for begin, end in pairwise(edges):
+            duty = self.on_duty(begin, role)
+            if found and found[-1][1] == begin and found[-1][2].person.id == duty.person.id:
+                found[-1] = (found[-1][0], end, found[-1][2])
+            else:
+                found.append((begin, end, duty))
+        return found
 
     def _found(self, person_id: str, role: Role, zh: str, en: str) -> OnDuty:
         person = self._by_id[person_id]
@@ -224,12 +353,13 @@ class Roster(Record):
     def _edges(self, start: datetime, until: datetime) -> list[datetime]:
         """Every instant between two at which the answer may change, both ends included."""
         edges = {start, until}
-        for change in self.overrides:
+        dated: list[Override | Leave] = [*self.overrides, *self.leaves]
+        for change in dated:
             edges |= {change.start.replace(tzinfo=start.tzinfo), change.until.replace(tzinfo=start.tzinfo)}
         day = start.date()
         while day <= until.date():
-            for shift in self.weekly:
-                for run in shift.around(day, start):
+            for shift in (*self.weekly, *self.rotations):
+                for run in shift.around(day, start, self._classes):
                     edges |= set(run)
             day += timedelta(days=1)
         return sorted(edge for edge in edges if start <= edge <= until)
@@ -259,9 +389,19 @@ def load_roster(path: Path) -> Roster:
     """Read roster.yaml. Raises ConfigError with one entry per wrong value."""
     document = read_yaml(path)
     roster = parse(Roster, document)
+    if roster.tables:
+        dated = [found for name in roster.tables for found in read_duty_table(path.parent / name, roster)]
+        roster = roster.model_copy(update={"overrides": (*dated, *roster.overrides)})
     if wrong := roster.unknown():
         known = ", ".join(person.id for person in roster.people)
         raise ConfigError(
             [document.problem(at, f"no such person; expected one of {known}", name) for at, name in wrong]
         )
     return roster
+
+
+def read_duty_table(path: Path, roster: Roster) -> list[Override]:
+    """Dated duty out of a sheet or a calendar file. Raises ConfigError naming file, row and field."""
+    from config.duty_tables import read  # it knows the records of this file
+
+    return read(path, roster)

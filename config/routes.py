@@ -11,8 +11,20 @@ from config.domains import IDS
 from config.files import Record, parse, read_yaml, repeated
 from config.roster import ROLES
 
-Channel = Literal["slack", "email", "folder"]
-CHANNELS: tuple[Channel, ...] = ("slack", "email", "folder")
+Channel = Literal[
+    "slack", "email", "wecom_app", "feishu_app", "wecom", "dingtalk", "feishu", "webhook", "folder"
+]
+CHANNELS: tuple[Channel, ...] = (
+    "slack",
+    "email",
+    "wecom_app",
+    "feishu_app",
+    "wecom",
+    "dingtalk",
+    "feishu",
+    "webhook",
+    "folder",
+)
 Level = Literal["general", "serious", "major", "critical"]
 
 
@@ -69,9 +81,23 @@ class Route(Record):
     slack_channel: str = Field(
         "", pattern=r"^$|^[CG][A-Z0-9]+$", description="Slack channel id instead of slack.channel."
     )
+    required: tuple[Literal["primary", "secondary", "leader"], ...] = Field(
+        (),
+        description="Roles that all have to acknowledge before the ladder ends; left out: the first acknowledgement ends it.",
+    )
+    robots: dict[str, str] = Field(
+        {},
+        description="Robot or target to use by channel (wecom, dingtalk, feishu, webhook); left out: the first one of the settings.",
+    )
     tell_department: bool = Field(
         False, description="Whether the suggested department's office gets the first message too."
     )
+
+    @model_validator(mode="after")
+    def _required_are_asked(self) -> Route:
+        if missing := [role for role in self.required if role not in self.ladder]:
+            raise ValueError(f"required names {', '.join(missing)}, whom the ladder never asks")
+        return self
 
 
 class Routes(Record):

@@ -6,6 +6,7 @@ The file is data: nothing here knows Jinan. `RuleSet.rule("R03")` is the one vie
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -15,16 +16,28 @@ from pydantic import Field, field_validator, model_validator
 from config.deadlines import Amount, Deadline, Unit, parse_amount, parse_deadline
 from config.files import Document, Record, parse, read_yaml, repeated
 from config.settings import ConfigError
+from config.sources import WayIn
 
 #: notice: verbatim in the city's notice; law: verbatim in a law; page: verbatim in a public page that reports the
 #: document; memory: not found, to be checked; proposed: this project's own choice, not law.
 Basis = Literal["notice", "law", "page", "memory", "proposed"]
 Kind = Literal["obligation", "response", "hotline"]
 
-_START = "Event that starts the clock: detected (default of responses), confirmed, assigned, or external (a date entered by hand)."
-_STOP = "Event that stops the clock: responded, closed, signed, returned, or external."
+_START = "Event that starts the clock: detected, confirmed, assigned, signed, told (the caller was told a date), or external (a date entered by hand)."
+_STOP = "Event that stops the clock: informed, press_held, responded, closed, signed, assigned, returned, or external."
 Moment = Literal[
-    "detected", "confirmed", "assigned", "signed", "returned", "responded", "evaluated", "closed", "external"
+    "detected",
+    "confirmed",
+    "assigned",
+    "signed",
+    "returned",
+    "informed",
+    "press_held",
+    "told",
+    "responded",
+    "evaluated",
+    "closed",
+    "external",
 ]
 
 
@@ -74,6 +87,17 @@ class _Entry(Record):
     clock: Unit | None = Field(None, description="Unit in which it runs; must fit the deadline.")
     starts_on: Moment = Field("external", description=_START)
     stops_on: Moment = Field("external", description=_STOP)
+    ways: tuple[WayIn, ...] = Field(
+        (), description="Ways in (`way` of a source) whose matters open this clock by themselves."
+    )
+    extends: str | None = Field(None, description="Rule to which this one's extension belongs.")
+    approved_by: tuple[str, ...] = Field(
+        ("leader", "supervisor"), description="Roles of the console that may grant the extension."
+    )
+    interval: Literal["monthly", "quarterly", "annual"] | None = Field(
+        None,
+        description="For 定期 without a number: how often it is asked for here. Our own proposal, not law.",
+    )
     basis: Basis = Field(description="How firm it is: notice, law, page, memory, proposed.")
     source: str = Field("", description="Law and article, or page; required for law and page.")
     quote: str = Field(min_length=3, description="The clause, word for word.")
@@ -98,6 +122,29 @@ class _Entry(Record):
         return self
 
 
+class Part(Record):
+    """A further time in the same clause, with a clock of its own (R07: five working days to object)."""
+
+    deadline: str = Field(description="PT5H, P5WD, P60D.")
+    action: str = Field("", description="What has to be done; empty: that of the rule.")
+    starts_on: Moment = Field("external", description=_START)
+    stops_on: Moment = Field("external", description=_STOP)
+    ways: tuple[WayIn, ...] = Field((), description="Ways in that open it by themselves.")
+    quote: str = Field("", description="Its words; empty: the number is known from memory only.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: object) -> object:
+        """`reject: P5WD` alone is known and shown, but no event opens it."""
+        return {"deadline": value} if isinstance(value, str) else value
+
+    @field_validator("deadline")
+    @classmethod
+    def _counts(cls, value: str) -> str:
+        parse_amount(value)
+        return value
+
+
 class Obligation(_Entry):
     """A dated or countable duty of the notice."""
 
@@ -116,22 +163,16 @@ class ResponseRule(_Entry):
         (),
         description="Grades of an incident whose detection opens this clock by itself; empty: never by itself.",
     )
-    reject: str | None = Field(None, description="Time to refuse the transfer.")
-    mediation: str | None = Field(None, description="Time to end the mediation.")
-    report_check: str | None = Field(None, description="Time to check a report.")
-
-    @field_validator("reject", "mediation", "report_check")
-    @classmethod
-    def _amounts(cls, value: str | None) -> str | None:
-        if value is not None:
-            parse_amount(value)
-        return value
+    reject: Part | None = Field(None, description="Time to refuse the transfer.")
+    mediation: Part | None = Field(None, description="Time to end the mediation.")
+    report_check: Part | None = Field(None, description="Time to check a report.")
 
 
 class HotlineRule(_Entry):
     """A duty of the 12345 hotline."""
 
     id: str = Field(pattern=r"^H\d\d$", description="H01 to H99.")
+    units: tuple[str, ...] = Field((), description="Units of a duty that comes back every month (H09).")
 
 
 class Escalation(Record):
@@ -175,6 +216,10 @@ class Rule(Record):
     starts_on: str
     stops_on: str
     levels: tuple[str, ...] = ()
+    ways: tuple[str, ...] = ()
+    extends: str | None = None
+    approved_by: tuple[str, ...] = ()
+    interval: str | None = None  # monthly, quarterly, annual: our own proposal for 定期
     domain: str | None = None
     units: tuple[str, ...] = ()
     extra: dict[str, Amount] = Field({}, description="Further times: reject, mediation, report_check.")
@@ -217,10 +262,13 @@ class RuleSet(Record):
             )
         for rule in self.response_rules:
             given = {"reject": rule.reject, "mediation": rule.mediation, "report_check": rule.report_check}
-            extra = {name: parse_amount(text) for name, text in given.items() if text}
+            extra = {name: parse_amount(part.deadline) for name, part in given.items() if part}
             table[rule.id] = _view(rule, "response", rule.applies, source, levels=rule.levels, extra=extra)
+            for name, part in given.items():
+                if part is not None:
+                    table[f"{rule.id}.{name}"] = _part_view(table[rule.id], name, part)
         for line in self.hotline_rules:
-            table[line.id] = _view(line, "hotline", "12345热线", source)
+            table[line.id] = _view(line, "hotline", "12345热线", source, units=line.units)
         return table
 
     def rule(self, rule_id: str) -> Rule:
@@ -231,13 +279,32 @@ class RuleSet(Record):
             raise KeyError(f"no rule {rule_id}; the rule file has {', '.join(self._rules)}") from None
 
     def rules(self, kind: Kind | None = None) -> tuple[Rule, ...]:
-        """All rules, or those of one kind, in the file's order."""
-        return tuple(rule for rule in self._rules.values() if kind is None or rule.kind == kind)
+        """All rules, or those of one kind, in the file's order; further times of a rule (R07.reject) are left out."""
+        return tuple(
+            rule for rule in self._rules.values() if "." not in rule.id and kind in (None, rule.kind)
+        )
 
     def opened_by(self, moment: str, level: str) -> tuple[Rule, ...]:
         """Countable rules whose clock an event opens by itself for an incident of this grade."""
         return tuple(
             r for r in self._rules.values() if r.starts_on == moment and level in r.levels and r.countable
+        )
+
+    def opened_by_way(self, moment: str, ways: Collection[str]) -> tuple[Rule, ...]:
+        """Countable rules whose clock an event opens by itself for matters that came on one of these ways."""
+        return tuple(
+            rule
+            for rule in self._rules.values()
+            if rule.starts_on == moment and rule.countable and not set(rule.ways).isdisjoint(ways)
+        )
+
+    def extension_of(self, rule_id: str) -> Rule | None:
+        """The rule whose clause lets the clock of `rule_id` be extended: itself, or one that `extends` it."""
+        own = self._rules.get(rule_id)
+        if own is not None and own.extension is not None and own.amount is not None:
+            return own
+        return next(
+            (rule for rule in self._rules.values() if rule.extends == rule_id and rule.extension), None
         )
 
     def domain(self, domain_id: str) -> RuleDomain | None:
@@ -274,12 +341,39 @@ def _view(
         starts_on=entry.starts_on,
         stops_on=entry.stops_on,
         levels=levels,
+        ways=entry.ways,
+        extends=entry.extends,
+        approved_by=entry.approved_by,
+        interval=entry.interval,
         domain=domain,
         units=units,
         extra=extra or {},
         basis=entry.basis,
         source=entry.source or (notice if entry.basis == "notice" else ""),
         quote=entry.quote,
+    )
+
+
+def _part_view(rule: Rule, name: str, part: Part) -> Rule:
+    due = parse_deadline(part.deadline)
+    amount = parse_amount(part.deadline)
+    return rule.model_copy(
+        update={
+            "id": f"{rule.id}.{name}",
+            "action": part.action or rule.action,
+            "unit": amount.unit,
+            "amount": amount.amount,
+            "extension": None,
+            "deadline": due,
+            "starts_on": part.starts_on,
+            "stops_on": part.stops_on,
+            "levels": (),
+            "ways": part.ways,
+            "extends": None,
+            "extra": {},
+            "basis": rule.basis if part.quote else "memory",
+            "quote": part.quote,
+        }
     )
 
 
@@ -308,6 +402,10 @@ def _cross_problems(rules: RuleSet, document: Document) -> list[str]:
         ("hotline_rules", rules.hotline_rules),
     ):
         for i, entry in enumerate(entries):
+            if entry.extends is not None and entry.extends not in everything:
+                problems.append(
+                    document.problem((group, i, "extends"), "no such rule in this file", entry.extends)
+                )
             missing = [name for name in entry.due.refers_to if name not in everything]
             problems += [
                 document.problem((group, i, "deadline"), f"no rule {name} in this file", entry.deadline)

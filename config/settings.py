@@ -12,7 +12,15 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -91,6 +99,12 @@ class CrawlSettings(_Section):
         300.0, gt=0, le=3600, description="Seconds one crawl of one host may take before it is stopped."
     )
     max_items: int = Field(2000, gt=0, description="Posts taken from one source in one crawl.")
+    revisits: int = Field(
+        20,
+        ge=0,
+        le=500,
+        description="Known posts that one reading of a source looks at again (open incidents; counts of young posts); 0: none.",
+    )
     robots_ttl_h: float = Field(
         24.0, gt=0, le=24, description="Hours a robots.txt is believed (RFC 9309 allows 24 at most)."
     )
@@ -100,6 +114,16 @@ class CrawlSettings(_Section):
     allow_private_hosts: tuple[str, ...] = Field(
         (),
         description="Host names or addresses in private ranges that a source may point at (SSRF guard refuses all others).",
+    )
+    browser: str = Field(
+        "/usr/bin/chromium",
+        description="Chromium for sources with `render: browser` (optional extra [browser]); never started for others.",
+    )
+    browser_page_s: float = Field(
+        60.0, gt=0, le=600, description="Seconds in which a browser has to build one page; then it is ended."
+    )
+    browser_memory_mb: int = Field(
+        1500, ge=200, le=16_000, description="Megabytes that a browser may take; then it is ended."
     )
     force_full_h: float = Field(
         24.0,
@@ -150,6 +174,42 @@ class AlertSettings(_Section):
     )
     link_valid_h: int = Field(72, gt=0, le=720, description="Hours a signed acknowledgement link works.")
     send_timeout_s: float = Field(10.0, gt=0, le=60, description="Seconds one send may take.")
+    budget_per_shift: int = Field(
+        40,
+        gt=0,
+        le=10_000,
+        description="Messages that one officer bears in a shift (one every 18 minutes for 12 h); beyond it all but first pages of grave matters are bundled, and the desk says so.",
+    )
+    handover_required: bool = Field(
+        False,
+        description="Whether the outgoing officer stays responsible until the incoming one has confirmed; off: the roster alone decides, the receipt is a record.",
+    )
+    progress_min: dict[str, int] = Field(
+        {"general": 240, "serious": 120, "major": 60, "critical": 30},
+        description="Minutes by grade after which an acknowledged incident that nobody confirmed, dismissed or assigned is asked about anew.",
+    )
+    outer_min: dict[str, int] = Field(
+        {"general": 720, "serious": 240, "major": 120, "critical": 60},
+        description="Minutes by grade from the detection by which somebody must have confirmed or dismissed; nothing moves this time.",
+    )
+    joint_repeats: dict[str, int] = Field(
+        {"general": 0, "serious": 1, "major": 3, "critical": 6},
+        description="How often by grade everybody is asked again together after the last rung; then the legal clocks alone go on.",
+    )
+    joint_every_min: int = Field(30, gt=0, le=1440, description="Minutes between two of these joint rounds.")
+
+    @field_validator("progress_min", "outer_min", "joint_repeats")
+    @classmethod
+    def _by_grade(cls, value: dict[str, int], info: ValidationInfo) -> dict[str, int]:
+        """Grades that a table leaves out keep their default; no other names, and numbers that a night can bear."""
+        defaults: dict[str, int] = cls.model_fields[str(info.field_name)].default
+        if strange := sorted(value.keys() - defaults.keys()):
+            raise ValueError(f"no grade {', '.join(strange)}; use {', '.join(defaults)}")
+        least, most = (0, 48) if info.field_name == "joint_repeats" else (1, 7 * 24 * 60)
+        for grade, number in value.items():
+            if not least <= number <= most:
+                raise ValueError(f"{grade}: {number} is not between {least} and {most}")
+        return {**defaults, **value}
 
 
 class SlackSettings(_Section):
@@ -160,6 +220,10 @@ class SlackSettings(_Section):
     )
     signing_secret: SecretStr = Field(
         SecretStr(""), description="Verifies button presses sent by Slack; secret, from the environment."
+    )
+    app_token: SecretStr = Field(
+        SecretStr(""),
+        description="App-level token (xapp-..., scope connections:write) for Socket Mode: buttons without ingress; secret, from the environment.",
     )
     channel: str = Field("", description="Channel id (C...) that gets every incident.")
     base_url: str = Field(
@@ -178,6 +242,86 @@ class MailSettings(_Section):
     user: str = Field("", description="SMTP login; empty means none.")
     password: SecretStr = Field(SecretStr(""), description="SMTP password; secret, from the environment.")
     sender: str = Field("quansheng@localhost", description="From address; Message-IDs use its domain.")
+    dkim_key: str = Field("", description="PEM file of the DKIM key; empty: mails are not signed.")
+    dkim_selector: str = Field("quansheng", description="Selector of the DKIM key in the DNS.")
+
+
+class WecomSettings(_Section):
+    """企业微信 WeCom. Off while neither a robot nor an app is given."""
+
+    robots: dict[str, SecretStr] = Field(
+        {}, description="Group robots: name -> key of its webhook; secrets, from the environment as JSON."
+    )
+    corp_id: str = Field(
+        "", description="Corp id; with agent_id and secret it allows messages to single persons."
+    )
+    agent_id: int = Field(0, ge=0, description="Number of the app.")
+    secret: SecretStr = Field(SecretStr(""), description="Secret of the app; from the environment.")
+    base_url: str = Field("https://qyapi.weixin.qq.com", description="API address; tests point it at a fake.")
+
+
+class DingtalkSettings(_Section):
+    """钉钉 DingTalk. Off while no robot is given."""
+
+    robots: dict[str, SecretStr] = Field(
+        {}, description="Group robots: name -> access_token; secrets, from the environment as JSON."
+    )
+    secrets: dict[str, SecretStr] = Field(
+        {}, description="Signing secrets (加签) of those robots that have one, by the same names."
+    )
+    base_url: str = Field("https://oapi.dingtalk.com", description="API address; tests point it at a fake.")
+
+
+class FeishuSettings(_Section):
+    """飞书 Feishu. Off while neither a robot nor an app is given."""
+
+    robots: dict[str, SecretStr] = Field(
+        {},
+        description="Group robots: name -> last part of the hook's address; secrets, from the environment as JSON.",
+    )
+    secrets: dict[str, SecretStr] = Field(
+        {}, description="Signing secrets (签名校验) of those robots that have one, by the same names."
+    )
+    app_id: str = Field("", description="App id; with app_secret it allows messages to single persons.")
+    app_secret: SecretStr = Field(SecretStr(""), description="Secret of the app; from the environment.")
+    base_url: str = Field("https://open.feishu.cn", description="API address; tests point it at a fake.")
+
+
+class WebhookSettings(_Section):
+    """Webhooks of one's own systems. Off while no target is given."""
+
+    targets: dict[str, str] = Field({}, description="Addresses that get signed JSON: name -> URL.")
+    secret: SecretStr = Field(
+        SecretStr(""), description="Shared secret of the HMAC-SHA256 signature; from the environment."
+    )
+
+
+class WatchSettings(_Section):
+    """Who notices that this system itself is silent."""
+
+    canary_min: int = Field(
+        15,
+        ge=2,
+        le=1440,
+        description="Minutes between two test messages through each channel named in `canary`.",
+    )
+    canary: dict[str, str] = Field(
+        {},
+        description="Channel -> recipient of its silent test messages (a test robot, a test channel, a test mailbox).",
+    )
+    ping_url: SecretStr = Field(
+        SecretStr(""),
+        description="Address outside that expects a GET every ping_min minutes (healthchecks style); secret, from the environment.",
+    )
+    ping_min: int = Field(
+        1,
+        ge=1,
+        le=1440,
+        description="Minutes between two pings; outside, expect one in this time and allow 2 min of grace.",
+    )
+    ping_fail: bool = Field(
+        True, description="Whether <ping_url>/fail is told the reasons when the audit is not clean."
+    )
 
 
 class ConsoleSettings(_Section):
@@ -219,6 +363,41 @@ class PrivacySettings(_Section):
     incident_post_days: int = Field(
         1095, gt=0, le=36_500, description="Days the posts of a closed incident are kept as its evidence."
     )
+    evidence_days: int = Field(
+        365,
+        gt=0,
+        le=36_500,
+        description="Days the originals of a closed incident are kept (encrypted, not redacted); never longer than its posts.",
+    )
+
+
+class EvidenceSettings(_Section):
+    """Originals of posts: every answer waits in a spool, those of posts in an incident are kept."""
+
+    spool_h: float = Field(
+        48.0,
+        ge=0,
+        le=720,
+        description="Hours an original waits for its post to join an incident; 0 keeps none, and what joins is fetched again.",
+    )
+    spool_mb: float = Field(
+        2000.0,
+        gt=0,
+        le=10_000_000,
+        description="Megabytes the spool may take; above that the oldest hours go first.",
+    )
+    min_free_mb: float = Field(
+        500.0,
+        ge=0,
+        le=10_000_000,
+        description="Megabytes that must stay free on the disk; below that no original is written, posts still are.",
+    )
+    refetch_max: int = Field(
+        3,
+        ge=0,
+        le=50,
+        description="Originals that one crawl of a source may fetch again, politely like every other page; 0 fetches none.",
+    )
 
 
 class Settings(BaseSettings):
@@ -248,9 +427,15 @@ class Settings(BaseSettings):
     alerts: AlertSettings = AlertSettings()
     slack: SlackSettings = SlackSettings()
     mail: MailSettings = MailSettings()
+    wecom: WecomSettings = WecomSettings()
+    dingtalk: DingtalkSettings = DingtalkSettings()
+    feishu: FeishuSettings = FeishuSettings()
+    webhook: WebhookSettings = WebhookSettings()
+    watch: WatchSettings = WatchSettings()
     console: ConsoleSettings = ConsoleSettings()
     reports: ReportSettings = ReportSettings()
     privacy: PrivacySettings = PrivacySettings()
+    evidence: EvidenceSettings = EvidenceSettings()
 
     @classmethod
     def settings_customise_sources(

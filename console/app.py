@@ -15,7 +15,30 @@ from console import errors
 from console.context import Console
 from console.render import STATIC, asset_hashes, environment
 from console.security import Guard
-from console.views import accounts, ack, acts, api, auth, desk, export, incident, search, state, teach, topics
+from console.views import (
+    accounts,
+    ack,
+    acts,
+    api,
+    auth,
+    casefile,
+    clocks,
+    coverage,
+    desk,
+    export,
+    incident,
+    intake,
+    obligations,
+    roster,
+    search,
+    slack,
+    state,
+    stops,
+    supervision,
+    system,
+    teach,
+    topics,
+)
 from incidents.session import Database
 
 
@@ -25,6 +48,8 @@ def create_app(db: Database, bundle: Bundle, keys: Keys, now: Callable[[], datet
     `now` gives the present as an aware datetime. Serve with one worker process: sessions are in the
     database, so several consoles may run side by side, but SQLite has one writer at a time anyway.
     """
+    # whoever opened the database: nothing is assigned here to a unit that is complained of
+    db.know(bundle.departments)
     app = FastAPI(
         title="Quansheng",
         description="Read-only JSON of the incident database. Log in on the console; the session cookie is used here too.",
@@ -33,7 +58,31 @@ def create_app(db: Database, bundle: Bundle, keys: Keys, now: Callable[[], datet
         openapi_url="/api/openapi.json",
     )
     app.state.console = Console(db, bundle, keys, now, environment(), asset_hashes())
-    for module in (auth, accounts, desk, search, export, state, topics, teach, acts, incident, ack, api):
+    app.state.intake_gate = intake.Gate()
+    for module in (
+        auth,
+        accounts,
+        desk,
+        search,
+        export,
+        state,
+        topics,
+        coverage,
+        teach,
+        acts,
+        casefile,
+        slack,
+        clocks,
+        obligations,
+        supervision,
+        system,
+        stops,
+        roster,
+        incident,
+        intake,
+        ack,
+        api,
+    ):
         app.include_router(module.router)
     # only files are compressed: compressed pages that hold a form token and an echoed query could leak the token
     app.mount("/static", GZipMiddleware(StaticFiles(directory=STATIC), minimum_size=1024), name="static")

@@ -64,21 +64,27 @@ class Console:
 
 
 @dataclass(frozen=True)
-class Visit:
-    """One request: who, when, in which language."""
+class Reader:
+    """For whom something is written, and when: a page's visitor, or whoever asked for a file."""
 
     console: Console
-    request: Request
     now: datetime
     lang: str
     translate: Callable[[str], str]
-    session: accounts.SessionView | None = None
-    fresh: str = field(default_factory=lambda: secrets.token_urlsafe(12))
 
     def t(self, msgid: str, **values: object) -> str:
         """The text in the reader's language, `{name}` filled in."""
         text = self.translate(msgid)
         return text.format(**values) if values else text
+
+
+@dataclass(frozen=True)
+class Visit(Reader):
+    """One request: who, when, in which language."""
+
+    request: Request
+    session: accounts.SessionView | None = None
+    fresh: str = field(default_factory=lambda: secrets.token_urlsafe(12))
 
     @property
     def account(self) -> accounts.AccountView:
@@ -123,7 +129,7 @@ def visit(request: Request) -> Visit:
     console = console_of(request)
     now = console.now()
     lang = language_of(request, console.bundle.settings.city.language)
-    return Visit(console, request, now, lang, translator("console", lang), _session(console, request, now))
+    return Visit(console, now, lang, translator("console", lang), request, _session(console, request, now))
 
 
 def _session(console: Console, request: Request, now: datetime) -> accounts.SessionView | None:

@@ -16,7 +16,9 @@ from markupsafe import Markup, escape
 from console import rights
 from console.context import LANG_COOKIE, LANGUAGES, Visit
 from console.say import Say, safe_url
+from incidents import stops
 from incidents.labels import VALUES
+from incidents.stops import Stop
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -89,6 +91,12 @@ def with_query(here: Visit, **change: str | int | None) -> str:
     )
 
 
+def _halts(here: Visit) -> list[Stop]:
+    """What is halted now: on top of every page, so that nobody takes silence for calm."""
+    with here.console.db.reading() as session:
+        return stops.active(session, "halt")
+
+
 def page(here: Visit, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
     """Render one template for this visit."""
     console = here.console
@@ -109,6 +117,7 @@ def page(here: Visit, template: str, *, status: int = 200, **values: Any) -> HTM
         "marked": marked,
         "safe_url": safe_url,
         "bars": bars,
+        "halts": lambda: _halts(here),
         "may_act": rights.may_act,
         "may_teach": lambda: rights.may_teach(here),
         "may_answer": lambda: rights.may_answer(here),

@@ -1,8 +1,13 @@
-"""Who may do what. Roles are those of incidents.accounts; who may not act may still read and leave notes."""
+"""Who may do what. Roles are those of incidents.accounts; who may not act may still read and leave notes.
+
+Clerks see what their department leads or helps with, and nothing of what complains about it.
+"""
 
 from __future__ import annotations
 
 from console.context import Forbidden, Visit
+from incidents import lifecycle
+from incidents.complained import Complained
 from incidents.queries import IncidentView
 
 DESK = frozenset({"duty", "supervisor", "leader", "administrator"})
@@ -15,8 +20,11 @@ ACTS: dict[str, frozenset[str]] = {
     "unmerge": DESK,
     "split": DESK,
     "assign": DESK,
+    "complained": DESK,
     "sign": DESK,
     "return": DESK,
+    "inform": DESK,
+    "press": DESK,
     "respond": DESK,
     "evaluate": DESK,
     "close": DESK,
@@ -28,19 +36,47 @@ ACTS: dict[str, frozenset[str]] = {
 #: who may correct judgements and say that a post does not belong to an incident, and who answers proposals
 TEACHERS = DESK | {"analyst"}
 #: what a clerk of the department in charge may do
-DEPARTMENT_ACTS = frozenset({"sign", "return", "respond", "note"})
+DEPARTMENT_ACTS = frozenset({"sign", "return", "inform", "press", "respond", "note"})
+#: what a clerk of a department that helps may do
+HELPER_ACTS = frozenset({"note"})
+
+
+def complained_of(here: Visit, incident: IncidentView) -> Complained:
+    """Whom an incident complains about at this moment."""
+    with here.console.db.reading() as session:
+        return lifecycle.complained_of(
+            session, here.console.bundle.departments, incident.id, incident.district
+        )
+
+
+def kept_from(here: Visit, incident: IncidentView) -> bool:
+    """Whether the person is a clerk of a unit that the incident complains about (or of a part of one)."""
+    departments = here.console.bundle.departments
+    return here.account.role == "department" and departments.touched(
+        here.account.department, complained_of(here, incident).units
+    )
 
 
 def may_see(here: Visit, incident: IncidentView) -> bool:
-    """Clerks of departments see their own cases only."""
-    return here.account.role != "department" or incident.department == here.account.department
+    """Clerks of departments see what they lead or help with, as long as it does not complain about them."""
+    if here.account.role != "department":
+        return True
+    return here.account.department in (incident.department, *incident.co) and not kept_from(here, incident)
 
 
 def may_act(here: Visit, act: str, incident: IncidentView) -> bool:
-    """Whether the person may carry out `act` on this incident."""
+    """Whether the person may carry out `act` on an incident that they may see: pages ask this for each act."""
     if here.account.role == "department":
-        return act in DEPARTMENT_ACTS and may_see(here, incident)
+        if incident.department == here.account.department:
+            return act in DEPARTMENT_ACTS
+        return act in HELPER_ACTS and here.account.department in incident.co
     return here.account.role in ACTS[act]
+
+
+def need_all(here: Visit) -> None:
+    """Pages that speak of all incidents are not for clerks: one of them may complain about their unit."""
+    if here.account.role == "department":
+        raise Forbidden("部门承办人只能查看本部门的事件。")
 
 
 def may_teach(here: Visit) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -10,9 +10,10 @@ from typing import Any
 
 from config.departments import Suggestion
 from config.domains import domain_label
+from config.i18n import retold
 from config.roster import OnDuty
 from console import words
-from console.context import Visit
+from console.context import Reader, Visit
 from incidents import accounts
 from incidents.labels import LabelView
 from incidents.queries import EventView, IncidentView, get_incident
@@ -34,7 +35,7 @@ def safe_url(url: str) -> str:
 class Say:
     """Times, words and names in the reader's language; `say` in templates."""
 
-    def __init__(self, here: Visit) -> None:
+    def __init__(self, here: Reader) -> None:
         self.here = here
         self.zh = here.lang != "en"
         bundle = here.console.bundle
@@ -56,9 +57,21 @@ class Say:
         """The name of a department; an id that the configuration no longer knows stands for itself."""
         return self.here.console.bundle.departments.zh(id) if id else self.here.t("未定")
 
+    def departments(self, ids: Iterable[str]) -> str:
+        """Names of some departments in one line."""
+        return self.here.console.bundle.departments.names(tuple(ids), self.here.lang)
+
+    def conflict_law(self) -> str:
+        """The law by which the unit complained of has to stand back, with its words."""
+        return self.here.console.bundle.departments.conflict_law()
+
     def source(self, id: str) -> str:
         """The name of a source."""
         return self._sources.get(id, id)
+
+    def evidence(self, text: str) -> str:
+        """What a reading of a source came to: stored in English, told in the reader's language."""
+        return retold("spiders", text, self.here.lang)
 
     def person(self, actor: str) -> str:
         """Who acted: `system`, a roster id or a login name."""
@@ -117,6 +130,15 @@ class Say:
         local = self.local(value)
         return local.strftime("%Y-%m-%d %H:%M:%S %z")[:-2] + ":" + local.strftime("%z")[-2:]
 
+    def due(self, value: datetime | None) -> str:
+        """The end of a clock to the minute; a midnight belongs to the day that it ends (24:00)."""
+        if value is None:
+            return "—"
+        local = self.local(value)
+        if (local.hour, local.minute) == (0, 0):
+            return (local - timedelta(minutes=1)).strftime("%Y-%m-%d 24:00")
+        return local.strftime("%Y-%m-%d %H:%M")
+
     def span(self, length: timedelta) -> str:
         """A length of time in its two biggest units."""
         minutes = int(abs(length).total_seconds() // 60)
@@ -125,6 +147,10 @@ class Say:
         parts = ((days, "{n} 天"), (hours, "{n} 小时"), (minutes, "{n} 分"))
         shown = [self.here.t(text, n=n) for n, text in parts if n][:2]
         return " ".join(shown) or self.here.t("不到 1 分")
+
+    def seconds(self, count: float) -> str:
+        """A length of time given in seconds."""
+        return self.span(timedelta(seconds=count))
 
     def ago(self, value: datetime | None) -> str:
         """How long ago."""
@@ -177,6 +203,7 @@ class Say:
         if event.kind in (
             "detected",
             "assigned",
+            "complained_named",
             "deadline_opened",
             "level_set",
             "false_alarm",
@@ -186,7 +213,7 @@ class Say:
             "post_removed",
         ):
             lines.append(Line(self._headline(event)))
-        if event.kind == "responded":
+        if event.kind in ("responded", "informed", "press_held"):
             url = str(given.get("url", ""))
             lines.append(Line(url, safe_url(url)))
         for key in ("officer", "summary", "note", "text", "detail", "error"):
@@ -197,7 +224,7 @@ class Say:
         if event.kind == "rung_fired":
             people = [self.person(str(person.get("id", ""))) for person in given.get("people", [])]
             rung = self.here.t("第 {n} 级", n=given.get("step", ""))
-            lines.insert(0, Line(f"{rung} {'、'.join(people) or self.here.t('已无上一级可提醒')}"))
+            lines.insert(0, Line(f"{rung} {'、'.join(people) or self.here.t('均已确认收到')}"))
         if event.kind in ("page_sent", "page_refused", "no_one_on_duty"):
             who = given.get("person") or given.get("role") or ""
             channel = self.word("channel", given["channel"]) if given.get("channel") else ""
@@ -211,7 +238,12 @@ class Say:
     def _headline(self, event: EventView) -> str:
         given = event.payload
         if event.kind == "assigned":
-            return self.department(str(given.get("department", "")))
+            return self._assigned(given)
+        if event.kind == "complained_named":
+            said = (("投诉对象：{names}", "units"), ("不是投诉对象：{names}", "cleared"))
+            return ("；" if self.zh else "; ").join(
+                self.here.t(text, names=self.departments(given[key])) for text, key in said if given.get(key)
+            )
         if event.kind == "detected":
             return (
                 f"{self.word('track', given.get('track', ''))} · {self.word('level', given.get('level', ''))}"
@@ -230,10 +262,24 @@ class Say:
             with self.here.console.db.reading() as session:
                 other = get_incident(session, int(given["parent_id" if event.kind == "merged" else "into"]))
             moved = self.here.t("{n} 帖", n=len(given["posts"])) + " → " if event.kind == "split" else ""
-            return f"{moved}{other.number} {other.title}" if other else moved
+            # another matter may complain about the clerk's unit: its number says enough
+            clerk = isinstance(self.here, Visit) and self.here.account.role == "department"
+            title = "" if clerk or other is None else f" {other.title}"
+            return f"{moved}{other.number}{title}" if other else moved
         due = given.get("due_at")
         until = self.here.t("，至 {time}", time=self.full(datetime.fromisoformat(due))[:16]) if due else ""
         return self.rule(str(given.get("rule") or "")) + until
+
+    def _assigned(self, given: dict[str, Any]) -> str:
+        """Who leads, who helps, who was passed over and who decided where nobody was left."""
+        parts = [self.department(str(given.get("department", "")))]
+        if given.get("co"):
+            parts.append(self.here.t("协办：{names}", names=self.departments(given["co"])))
+        if given.get("avoided"):
+            parts.append(self.here.t("回避：{names}", names=self.departments(given["avoided"])))
+        if given.get("decided_by"):
+            parts.append(self.here.t("指定：{name}", name=given["decided_by"]))
+        return ("；" if self.zh else "; ").join(parts)
 
     def said(self, kind: str, value: str) -> str:
         """What a label's value is called."""

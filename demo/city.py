@@ -78,6 +78,7 @@ def sources(base: str, *, every_min: float = 5) -> tuple[Source, ...]:
             id="board",
             kind="json",
             name="市民留言板",
+            way="message_board",
             url=f"{base}/board/posts.json?page={{page}}",
             items="posts",
             fields={

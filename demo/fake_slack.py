@@ -12,20 +12,104 @@ from __future__ import annotations
 import argparse
 import html
 import json
+import logging
 import re
 import sys
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import Empty, Queue
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.server import ServerConnection, serve
+
+APP_TOKEN = "xapp-demo-not-secret"  # noqa: S105 (a token of nobody, accepted by this server only)
 TOKEN = "xoxb-demo-not-secret"  # noqa: S105 (a token of nobody, accepted by this server only)
 CHANNEL = "C0QUANSHENG"
 #: what goes wrong with the next call
 Mood = Literal["rate_limited", "server_error", "drop_before", "drop_after_accept", "not_json"]
 _HISTORY_LIMIT = 100
+_quiet = logging.getLogger("demo.fake_slack.socket")
+_quiet.setLevel(logging.CRITICAL)
+
+
+class FakeSocket:
+    """The far end of Socket Mode: gives envelopes to whoever is connected and waits for each to be confirmed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._server: Any = None
+        self._connections: list[ServerConnection] = []
+        self._answers: dict[str, Queue[dict[str, Any]]] = {}
+        self._serial = 0
+        self.took_s: list[float] = []
+
+    def start(self) -> str:
+        """The address for one connection."""
+        with self._lock:
+            if self._server is None:
+                self._server = serve(self._connected, "127.0.0.1", 0, logger=_quiet)
+                threading.Thread(target=self._server.serve_forever, daemon=True, name="fake-socket").start()
+            port = self._server.socket.getsockname()[1]
+        return f"ws://127.0.0.1:{port}/?ticket=demo"
+
+    def stop(self) -> None:
+        """Close every connection."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._connections)
+
+    def drop(self) -> None:
+        """Break every connection, as Slack does every few hours."""
+        for connection in list(self._connections):
+            connection.close()
+
+    def _connected(self, connection: ServerConnection) -> None:
+        self._connections.append(connection)
+        try:
+            connection.send(json.dumps({"type": "hello", "num_connections": len(self._connections)}))
+            for raw in connection:
+                answer = json.loads(raw)
+                waiting = self._answers.get(str(answer.get("envelope_id")))
+                if waiting is not None:
+                    waiting.put(answer)
+        except ConnectionClosed:
+            pass
+        finally:
+            self._connections.remove(connection)
+
+    def deliver(self, payload: dict[str, Any], *, patience_s: float = 3.0) -> dict[str, Any] | None:
+        """Give one envelope away; its answer, or None when nobody confirmed it in time."""
+        with self._lock:
+            self._serial += 1
+            key = f"envelope-{self._serial}"
+        self._answers[key] = Queue()
+        if not self._connections:
+            return None
+        begun = time.monotonic()
+        envelope = {
+            "envelope_id": key,
+            "type": "interactive",
+            "accepts_response_payload": True,
+            "payload": payload,
+        }
+        self._connections[-1].send(json.dumps(envelope))
+        try:
+            answer = self._answers[key].get(timeout=patience_s)
+        except Empty:
+            return None
+        finally:
+            self.took_s.append(time.monotonic() - begun)
+        return dict(answer.get("payload") or {})
 
 
 @dataclass
@@ -45,7 +129,14 @@ class FakeSlack:
     #: client_msg_id refused or dropped when repeated; Slack does not promise this, so it can be switched off
     knows_client_msg_id: bool = False
 
+    app_token: str = APP_TOKEN
+    #: lines that only one person saw: (user, text)
+    ephemeral: list[tuple[str, str]] = field(default_factory=list)
+    #: forms that were opened, by trigger
+    forms: dict[str, dict[str, Any]] = field(default_factory=dict)
+
     def __post_init__(self) -> None:
+        self.socket = FakeSocket()
         self._lock = threading.Lock()
         self._serial = 0
         self._server: ThreadingHTTPServer | None = None
@@ -68,6 +159,7 @@ class FakeSlack:
 
     def stop(self) -> None:
         """Close the port; messages stay readable."""
+        self.socket.stop()
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -89,6 +181,10 @@ class FakeSlack:
     def answer(self, method: str, arguments: dict[str, Any], token: str) -> dict[str, Any]:
         """The JSON body of one call."""
         with self._lock:
+            if method == "apps.connections.open":
+                if token != self.app_token:
+                    return _refuse("invalid_auth")
+                return {"ok": True, "url": self.socket.start()}
             if token != self.token:
                 return _refuse("invalid_auth")
             known = {
@@ -97,11 +193,70 @@ class FakeSlack:
                 "chat.update": self._update,
                 "conversations.history": self._history,
                 "conversations.replies": self._replies,
+                "chat.postEphemeral": self._ephemeral,
+                "views.open": self._open_view,
             }.get(method)
             return known(arguments) if known else _refuse("unknown_method")
 
     def _auth_test(self, _arguments: dict[str, Any]) -> dict[str, Any]:
         return {"ok": True, "team": "泉城", "user": "quansheng", "user_id": "U0BOT", "bot_id": "B0BOT"}
+
+    def _ephemeral(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        if arguments.get("channel") not in self.channels:
+            return _refuse("channel_not_found")
+        self.ephemeral.append((str(arguments.get("user")), str(arguments.get("text"))))
+        return {"ok": True, "message_ts": "1"}
+
+    def _open_view(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        view = arguments.get("view")
+        view = json.loads(view) if isinstance(view, str) else view
+        if not arguments.get("trigger_id"):
+            return _refuse("invalid_trigger")
+        if not isinstance(view, dict) or len(view.get("title", {}).get("text", "")) > 24:
+            return _refuse("invalid_arguments")
+        self.forms[str(arguments["trigger_id"])] = view
+        return {"ok": True, "view": view}
+
+    def press(
+        self, message: dict[str, Any], action_id: str, user: str, *, stamp: str = ""
+    ) -> dict[str, Any] | None:
+        """A person presses a button: the envelope's answer, None when it was not confirmed within three seconds."""
+        found = [
+            element
+            for block in message["blocks"]
+            for element in block.get("elements") or []
+            if element.get("action_id") == action_id
+        ]
+        if not found:
+            raise LookupError(f"the message has no button {action_id}")
+        self._serial += 1
+        return self.socket.deliver(
+            {
+                "type": "block_actions",
+                "user": {"id": user},
+                "channel": {"id": message["channel"]},
+                "trigger_id": f"trigger-{self._serial}",
+                "message": {"ts": message["ts"]},
+                "actions": [
+                    {
+                        "action_id": action_id,
+                        "value": found[0].get("value", ""),
+                        "action_ts": stamp or f"{self._serial}.000001",
+                    }
+                ],
+            }
+        )
+
+    def submit(self, view: dict[str, Any], user: str, values: dict[str, Any]) -> dict[str, Any] | None:
+        """A person sends a filled-in form: the envelope's answer."""
+        self._serial += 1
+        return self.socket.deliver(
+            {
+                "type": "view_submission",
+                "user": {"id": user},
+                "view": {**view, "id": f"V{self._serial}", "state": {"values": values}},
+            }
+        )
 
     def _checked(self, arguments: dict[str, Any]) -> dict[str, Any] | None:
         if arguments.get("channel") not in self.channels:

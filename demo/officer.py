@@ -41,9 +41,13 @@ class Act:
     command: Callable[[Installation, IncidentView], Command]
 
 
-def _department(home: Installation, incident: IncidentView) -> str:
-    found = home.bundle.departments.suggest(incident.domain, incident.district)
-    return found.department.id
+def _assign(home: Installation, incident: IncidentView) -> Assign:
+    """As the suggestion says: who leads and who helps, without those that the posts complain about."""
+    departments = home.bundle.departments
+    with home.db.reading() as session:
+        about = lifecycle.complained_of(session, departments, incident.id, incident.district)
+    found = departments.suggest(incident.domain, incident.district, complained_about=about.units)
+    return Assign(found.department.id, co=tuple(unit.id for unit in found.co))
 
 
 ACTS = (
@@ -66,7 +70,7 @@ ACTS = (
         timedelta(minutes=25),
         "lin-dong",
         (State.CONFIRMED,),
-        lambda home, it: Assign(_department(home, it)),
+        _assign,
     ),
     Act("sign", timedelta(minutes=45), "department", (State.ASSIGNED,), lambda home, it: SignFor("值班科员")),
     Act(

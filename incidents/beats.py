@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from incidents.models import Heartbeat
@@ -25,12 +27,26 @@ def beat(session: Session, name: str, now: datetime, value: dict[str, Any] | Non
     """Write a sign of life; `value` replaces the old one, None keeps it."""
     row = session.get(Heartbeat, name)
     if row is None:
-        session.add(Heartbeat(name=name, ok_at=now, value=value or {}))
-    else:
-        row.ok_at = now
-        if value is not None:
-            row.value = value
+        # two processes may write the first sign of life at once
+        insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+        first = insert(Heartbeat).values(name=name, ok_at=now, value=value or {})
+        session.execute(first.on_conflict_do_nothing(index_elements=["name"]))
+        row = session.get_one(Heartbeat, name)
+    row.ok_at = now
+    if value is not None:
+        row.value = value
     session.flush()
+
+
+def look_up(session: Session, names: Sequence[str]) -> None:
+    """Read these in one go; until the transaction ends, `get_beat` finds them without asking the database."""
+    session.info["beats"] = list(session.scalars(select(Heartbeat).where(Heartbeat.name.in_(names))))
+
+
+def is_fresh(session: Session, name: str, now: datetime, within: timedelta) -> bool:
+    """Whether the last sign of life is no older than that (and not of a time to come: the clock was set back)."""
+    last = get_beat(session, name)
+    return last is not None and timedelta(0) <= now - last.ok_at < within
 
 
 def get_beat(session: Session, name: str) -> Beat | None:

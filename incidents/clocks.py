@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from incidents.models import Deadline, Timer
@@ -30,13 +30,16 @@ class DeadlineView:
     state: str
     closed_at: datetime | None
     overdue_noticed_at: datetime | None
+    original_due_at: datetime | None = None  # the end before an extension
+    extended_by: int = 0  # units of the rule that an approver added
 
     def overdue(self, now: datetime) -> bool:
         """Whether the time has passed and nothing stopped the clock before it."""
         return self.due_at < (self.closed_at or now) and self.state != "cancelled"
 
 
-def _view(row: Deadline) -> DeadlineView:
+def view_of(row: Deadline) -> DeadlineView:
+    """One row as others see it."""
     return DeadlineView(
         id=row.id,
         incident_id=row.incident_id,
@@ -51,6 +54,8 @@ def _view(row: Deadline) -> DeadlineView:
         state=row.state,
         closed_at=row.closed_at,
         overdue_noticed_at=row.overdue_noticed_at,
+        original_due_at=row.original_due_at,
+        extended_by=row.extended_by or 0,
     )
 
 
@@ -66,28 +71,26 @@ def open_deadline(
     provisional: bool,
     calendar_version: str,
     trace: Sequence[str],
+    restart: bool = False,
 ) -> bool:
-    """Start a clock; False when this rule already has one in this round."""
-    exists = session.scalar(
-        select(Deadline.id).where(
+    """Start a clock; False when this rule already has one in this round.
+
+    `restart`: a clock that belongs to the present holder (time to send back) begins anew with the next holder.
+    """
+    row = session.scalar(
+        select(Deadline).where(
             Deadline.incident_id == incident_id, Deadline.rule_id == rule_id, Deadline.round == round
         )
     )
-    if exists is not None:
+    if row is not None and not (restart and row.started_at < started_at):
         return False
-    session.add(
-        Deadline(
-            incident_id=incident_id,
-            rule_id=rule_id,
-            round=round,
-            stops_on=stops_on,
-            started_at=started_at,
-            due_at=due_at,
-            provisional=provisional,
-            calendar_version=calendar_version,
-            trace=list(trace),
-        )
-    )
+    if row is None:
+        row = Deadline(incident_id=incident_id, rule_id=rule_id, round=round)
+        session.add(row)
+    row.stops_on, row.started_at, row.due_at = stops_on, started_at, due_at
+    row.provisional, row.calendar_version, row.trace = provisional, calendar_version, list(trace)
+    row.state, row.closed_at, row.overdue_noticed_at = "open", None, None
+    row.original_due_at, row.extended_by = None, 0
     session.flush()
     return True
 
@@ -99,34 +102,42 @@ def close_deadlines(
     at: datetime,
     stops_on: str | None = None,
     outcome: Literal["answered", "cancelled"] = "answered",
+    rules: Collection[str] | None = None,
 ) -> list[DeadlineView]:
-    """Stop the open clocks of one incident (only those that `stops_on` stops, if given).
+    """Stop the open clocks of one incident (only those that `stops_on` stops, or of `rules`, if given).
 
     "answered" makes each met or missed by comparing `at` with its due time; returns the clocks closed.
     """
     query = select(Deadline).where(Deadline.incident_id == incident_id, Deadline.state == "open")
     if stops_on is not None:
         query = query.where(Deadline.stops_on == stops_on)
+    if rules is not None:
+        query = query.where(Deadline.rule_id.in_(rules))
     closed = []
     for row in session.scalars(query):
         row.closed_at = at
         row.state = "cancelled" if outcome == "cancelled" else ("met" if at <= row.due_at else "missed")
-        closed.append(_view(row))
+        closed.append(view_of(row))
     session.flush()
     return closed
 
 
-def reopen_cancelled(session: Session, incident_id: int, round: int) -> list[DeadlineView]:
-    """Let cancelled clocks of this round run on from where they started (a merge or false alarm was taken back)."""
+def reopen_cancelled(
+    session: Session, incident_id: int, round: int, rules: Collection[str]
+) -> list[DeadlineView]:
+    """Let cancelled clocks of these rules in this round run on from where they started."""
     rows = session.scalars(
         select(Deadline).where(
-            Deadline.incident_id == incident_id, Deadline.round == round, Deadline.state == "cancelled"
+            Deadline.incident_id == incident_id,
+            Deadline.round == round,
+            Deadline.state == "cancelled",
+            Deadline.rule_id.in_(sorted(rules)),
         )
     )
     opened = []
     for row in rows:
         row.state, row.closed_at = "open", None
-        opened.append(_view(row))
+        opened.append(view_of(row))
     session.flush()
     return opened
 
@@ -136,28 +147,40 @@ def passed_deadlines(session: Session, now: datetime, limit: int = 200) -> list[
     query = select(Deadline).where(
         Deadline.state == "open", Deadline.due_at < now, Deadline.overdue_noticed_at.is_(None)
     )
-    return [_view(row) for row in session.scalars(query.order_by(Deadline.due_at, Deadline.id).limit(limit))]
+    return [
+        view_of(row) for row in session.scalars(query.order_by(Deadline.due_at, Deadline.id).limit(limit))
+    ]
 
 
 def notice_overdue(session: Session, deadline_id: int, now: datetime) -> None:
     """Note that our tick saw the clock run out; the true time stays due_at."""
-    session.get_one(Deadline, deadline_id).overdue_noticed_at = now
+    session.execute(update(Deadline).where(Deadline.id == deadline_id).values(overdue_noticed_at=now))
 
 
 def deadlines_of(session: Session, incident_id: int) -> list[DeadlineView]:
     """All clocks of one incident, the most urgent first."""
     return [
-        _view(row)
+        view_of(row)
         for row in session.scalars(
             select(Deadline).where(Deadline.incident_id == incident_id).order_by(Deadline.due_at, Deadline.id)
         )
     ]
 
 
+def earliest_due(session: Session, incidents: Collection[int]) -> dict[int, datetime]:
+    """When the most urgent open clock of each of these incidents runs out; those without one are left out."""
+    rows = session.execute(
+        select(Deadline.incident_id, func.min(Deadline.due_at))
+        .where(Deadline.state == "open", Deadline.incident_id.in_(sorted(incidents)))
+        .group_by(Deadline.incident_id)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
 def open_deadlines(session: Session) -> list[DeadlineView]:
     """All open clocks, the most urgent first."""
     return [
-        _view(row)
+        view_of(row)
         for row in session.scalars(
             select(Deadline).where(Deadline.state == "open").order_by(Deadline.due_at, Deadline.id)
         )
@@ -204,6 +227,71 @@ def add_timer(
     return True
 
 
+def set_timer(
+    session: Session,
+    *,
+    incident_id: int,
+    kind: str,
+    epoch: int,
+    step: int,
+    due_at: datetime,
+    payload: dict[str, Any] | None = None,
+) -> None:
+    """Set a timer, or set it to another time: one that was done already is set anew when its time has changed."""
+    row = session.scalar(
+        select(Timer).where(
+            Timer.incident_id == incident_id, Timer.kind == kind, Timer.epoch == epoch, Timer.step == step
+        )
+    )
+    if row is None:
+        add_timer(
+            session,
+            incident_id=incident_id,
+            kind=kind,
+            epoch=epoch,
+            step=step,
+            due_at=due_at,
+            payload=payload,
+        )
+    elif row.due_at != due_at:
+        row.due_at, row.payload, row.done_at, row.result = due_at, payload or {}, None, ""
+        session.flush()
+
+
+def hasten_timer(
+    session: Session, *, incident_id: int, kind: str, epoch: int, step: int, due_at: datetime
+) -> None:
+    """A timer that is not done yet is due earlier; one that is due before then stays."""
+    session.execute(
+        update(Timer)
+        .where(
+            Timer.incident_id == incident_id,
+            Timer.kind == kind,
+            Timer.epoch == epoch,
+            Timer.step == step,
+            Timer.done_at.is_(None),
+            Timer.due_at > due_at,
+        )
+        .values(due_at=due_at)
+    )
+
+
+def revive_timer(session: Session, *, incident_id: int, kind: str, epoch: int, step: int) -> None:
+    """A timer that was passed over is to be looked at again."""
+    row = session.scalar(
+        select(Timer).where(
+            Timer.incident_id == incident_id,
+            Timer.kind == kind,
+            Timer.epoch == epoch,
+            Timer.step == step,
+            Timer.result == "superseded",
+        )
+    )
+    if row is not None:
+        row.done_at, row.result = None, ""
+        session.flush()
+
+
 def due_timers(session: Session, now: datetime, limit: int = 200) -> list[TimerView]:
     """Timers whose time has come, earliest first."""
     rows = session.scalars(
@@ -222,8 +310,7 @@ def finish_timer(
     session: Session, timer_id: int, result: Literal["fired", "superseded"], now: datetime
 ) -> None:
     """Mark a timer as done."""
-    row = session.get_one(Timer, timer_id)
-    row.done_at, row.result = now, result
+    session.execute(update(Timer).where(Timer.id == timer_id).values(done_at=now, result=result))
 
 
 def cancel_timers(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from incidents import beats, events, posts, sources
+from incidents import beats, events, posts, retention, sources, stops
 from incidents.installation import Installation
 from incidents.session import Session
 
@@ -39,6 +39,7 @@ def condition(home: Installation, now: datetime) -> list[Finding]:
         found += [
             *_stages(session, now),
             _judging(session),
+            *_stopped(session),
             *_sources(session, home),
             _record(session, home.keys.audit),
         ]
@@ -80,6 +81,17 @@ def _judging(session: Session) -> Finding:
             f"{waiting} posts wait for judgement; a big import needs minutes, else see the log",
         )
     return Finding("lag", "ok", f"{waiting} posts wait for judgement")
+
+
+def _stopped(session: Session) -> Iterator[Finding]:
+    for stop in stops.active(session, "halt"):
+        yield Finding("halt", "warning", stop.sentence)
+    for stop, number in retention.overlooked(session):
+        yield Finding(
+            "objections",
+            "error",
+            f"{number} posts are stored although {stop.what} objected; run `quansheng objections check --remove`",
+        )
 
 
 def _sources(session: Session, home: Installation) -> Iterator[Finding]:

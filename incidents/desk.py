@@ -90,11 +90,15 @@ def growth_of_many(
 
 
 def desk(session: Session, now: datetime, *, department: str = "", limit: int = 200) -> list[DeskRow]:
-    """Open incidents in order of legal urgency: the earliest running clock first, those without a clock last."""
+    """Open incidents in order of legal urgency: the earliest running clock first, those without a clock last.
+
+    `department`: those that it leads or helps with.
+    """
+    helped = queries.helped_by(session, department) if department else frozenset()
     rows = [
         view
         for view, _ in queries.list_by_urgency(session, limit=5000 if department else limit)
-        if not department or view.department == department
+        if not department or view.department == department or view.id in helped
     ]
     ids = [view.id for view in rows]
     first: dict[int, clocks.DeadlineView] = {}

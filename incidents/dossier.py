@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from incidents import labels
 from incidents.models import Incident, IncidentPost, Judgement, Post
-from incidents.posts import spellings
+from incidents.stops import spellings
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Function, func, select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from incidents.models import Incident, IncidentEvent, Meta
+from incidents.stored import oddities
 
 GENESIS = "0" * 64
+#: seconds that a silent process may hold a lock for which others wait; a stopped one must not stop the house
+HELD_IDLE_S = 15
+#: note of a session: the transaction in which it holds the chain
+_HELD = "chain held in"
+#: key in Session.info: this transaction and the last event that it has written
+_END = "chain end"
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,20 @@ def canonical(event: IncidentEvent) -> bytes:
 
 def chain_hash(key: bytes, previous: str, event: IncidentEvent) -> str:
     """The hash that ties `event` to everything before it."""
-    return hmac.new(key, previous.encode() + canonical(event), hashlib.sha256).hexdigest()
+    return sign(key, previous, canonical(event))
+
+
+def sign(key: bytes, previous: str, content: bytes) -> str:
+    """The hash of one row in its canonical form."""
+    return hmac.new(key, previous.encode() + content, hashlib.sha256).hexdigest()
+
+
+def read_canonical(content: bytes) -> dict[str, Any]:
+    """What a canonical form says. Raises ValueError when it is none."""
+    said = json.loads(content)
+    if not isinstance(said, dict) or "seq" not in said or "payload" not in said:
+        raise ValueError("not the canonical form of an event")
+    return said
 
 
 def head(session: Session) -> Head:
@@ -79,9 +100,24 @@ def head(session: Session) -> Head:
 
 
 def lock_chain(session: Session) -> None:
-    """One writer at the end of the chain. On SQLite BEGIN IMMEDIATE has done that already."""
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(select(Meta.key).where(Meta.key == "chain").with_for_update())
+    """One writer at the end of the chain. On SQLite BEGIN IMMEDIATE has done that already.
+
+    On PostgreSQL a process that stands still with the lock in its hand loses it with its transaction after HELD_IDLE_S.
+    """
+    held = session.info.get(_HELD)
+    if session.get_bind().dialect.name != "postgresql" or (
+        held is not None and held is session.get_transaction()
+    ):
+        return
+    session.execute(select(Meta.key, let_go_when_idle()).where(Meta.key == "chain").with_for_update())
+    if not session.in_nested_transaction():
+        # a savepoint that is rolled back gives back what was locked after it; this lock lasts to the end
+        session.info[_HELD] = session.get_transaction()
+
+
+def let_go_when_idle() -> Function[str]:
+    """Column that ends this transaction of PostgreSQL when its process says nothing for HELD_IDLE_S."""
+    return func.set_config("idle_in_transaction_session_timeout", f"{HELD_IDLE_S}s", True)
 
 
 def append(
@@ -105,9 +141,7 @@ def append(
     `recorded_at` never falls: when the machine's clock was set back, the last event's time is used.
     """
     lock_chain(session)
-    last = session.execute(
-        select(IncidentEvent).order_by(IncidentEvent.seq.desc()).limit(1)
-    ).scalar_one_or_none()
+    last = _last(session)
     recorded = max(now, last.recorded_at) if last else now
     occurred = min(occurred_at or now, recorded)
     event = IncidentEvent(
@@ -129,7 +163,21 @@ def append(
     event.hash = chain_hash(key, event.prev_hash, event)
     session.add(event)
     session.flush()
+    session.info[_END] = (session.get_transaction(), event)
     return event
+
+
+def _last(session: Session) -> Any:
+    """Number, hash and time of the last event; whoever holds the chain has written it or finds it unchanged."""
+    transaction, event = session.info.get(_END, (None, None))
+    # a savepoint that was rolled back has put its events out of the session
+    if event is not None and transaction is session.get_transaction() and event in session:
+        return event
+    return session.execute(
+        select(IncidentEvent.seq, IncidentEvent.hash, IncidentEvent.recorded_at)
+        .order_by(IncidentEvent.seq.desc())
+        .limit(1)
+    ).one_or_none()
 
 
 def events_after(session: Session, seq: int, limit: int = 1000) -> list[IncidentEvent]:
@@ -155,6 +203,14 @@ def all_events(session: Session, batch: int = 2000) -> Iterator[IncidentEvent]:
         session.expunge_all()
 
 
+def _signed(key: bytes, previous: str, event: IncidentEvent) -> bool:
+    """Whether the hash of a row is that of its content; a row of other types than ours has none."""
+    try:
+        return hmac.compare_digest(event.hash, chain_hash(key, previous, event))
+    except (TypeError, AttributeError):
+        return False
+
+
 def verify(session: Session, key: bytes, *, known_head: Head | None = None) -> Verdict:
     """Walk the whole chain; a cut tail is found where an incident had got further than its events.
 
@@ -165,7 +221,10 @@ def verify(session: Session, key: bytes, *, known_head: Head | None = None) -> V
     while True:
         try:
             event = next(rows, None)
-        except ValueError as exc:  # no JSON, no time: nothing that this program wrote
+        except (ValueError, TypeError, OperationalError) as exc:
+            # no JSON, no time, no text: nothing that this program wrote
+            if isinstance(exc, OperationalError) and "decode" not in str(exc.orig):
+                raise
             at = Head(expected - 1, previous)
             return Verdict(
                 False,
@@ -183,7 +242,7 @@ def verify(session: Session, key: bytes, *, known_head: Head | None = None) -> V
             return Verdict(
                 False, expected - 1, at, expected, f"event {expected} does not follow event {expected - 1}"
             )
-        if not hmac.compare_digest(event.hash, chain_hash(key, previous, event)):
+        if not _signed(key, previous, event):
             return Verdict(
                 False,
                 expected - 1,
@@ -194,6 +253,10 @@ def verify(session: Session, key: bytes, *, known_head: Head | None = None) -> V
         previous, expected = event.hash, expected + 1
         seen_head = seen_head or (known_head is not None and Head(event.seq, event.hash) == known_head)
     end = Head(expected - 1, previous)
+    if (odd := next(oddities(session), None)) is not None:
+        return Verdict(
+            False, end.seq, end, odd[0], f"event {odd[0]} was changed after it was written: {odd[1]}"
+        )
     if known_head is not None and known_head.seq > 0 and not seen_head:
         return Verdict(
             False,

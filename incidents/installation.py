@@ -57,6 +57,9 @@ def open_bundle(bundle: Bundle) -> Installation:
         )
     keys = load_keys(folder)
     db = open_database(
-        settings.database_url, audit_key=keys.audit, busy_timeout_s=settings.database.busy_timeout_s
+        settings.database_url,
+        audit_key=keys.audit,
+        busy_timeout_s=settings.database.busy_timeout_s,
+        departments=bundle.departments,
     )
     return Installation(db, bundle, keys)

@@ -6,7 +6,7 @@ A cluster is an `incident` row in state `watching`; it gets a number and its fir
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -364,6 +364,22 @@ def post_ids(session: Session, incident_id: int) -> list[int]:
     """Ids of the posts in one incident, by id."""
     query = select(IncidentPost.post_id).where(IncidentPost.incident_id == incident_id)
     return list(session.scalars(query.order_by(IncidentPost.post_id)))
+
+
+def family_posts(session: Session, incident_ids: Iterable[int]) -> list[int]:
+    """Ids of the posts in these incidents together, by id."""
+    query = select(IncidentPost.post_id).where(IncidentPost.incident_id.in_(list(incident_ids)))
+    return list(session.scalars(query.order_by(IncidentPost.post_id)))
+
+
+def homes_of(session: Session, post_ids: Sequence[int]) -> dict[int, tuple[int, int | None]]:
+    """Of posts that belong to an incident already (they are judged again): the incident, and what they are a near-copy of."""
+    query = (
+        select(IncidentPost.post_id, IncidentPost.incident_id, Judgement.near_copy_of)
+        .outerjoin(Judgement, Judgement.post_id == IncidentPost.post_id)
+        .where(IncidentPost.post_id.in_(list(post_ids)))
+    )
+    return {row[0]: (row[1], row[2]) for row in session.execute(query)}
 
 
 def count_judged(session: Session) -> dict[str, int]:

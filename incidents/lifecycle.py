@@ -7,8 +7,10 @@ leaves nothing but an audit row.
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,16 +18,21 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from incidents import events, labels, proposals
-from incidents.models import Incident, IncidentEvent, Meta
+from config.departments import Departments
+from incidents import complained, events, labels, proposals
+from incidents.complained import Complained
+from incidents.models import Deadline, Incident, IncidentEvent, Meta
 from incidents.session import Database
 from incidents.states import (
     OPEN_STATES,
+    Acknowledge,
+    Assign,
     Command,
     Detect,
     Fact,
     Merge,
     Refused,
+    Return,
     Situation,
     State,
     Unmerge,
@@ -79,9 +86,61 @@ def history_of(session: Session, incident_id: int) -> list[IncidentEvent]:
     )
 
 
+#: folds of long histories, by incident: version, the hash of that event, and the situation after it
+_KNOWN: OrderedDict[int, tuple[int, str, Situation]] = OrderedDict()
+_KNOWN_MOST = 4096
+_KNOWN_LOCK = threading.Lock()
+
+
 def situation_of(session: Session, incident_id: int) -> Situation:
-    """The fold of one incident's events."""
-    return fold(history_of(session, incident_id))
+    """The fold of one incident's events.
+
+    Only events after a fold that is known are read. The chain proves the part before it: an event's hash stands for
+    everything that came earlier, so a fold of another history (rolled back, another database) is never used.
+    """
+    with _KNOWN_LOCK:
+        known = _KNOWN.get(incident_id)
+    query = (
+        select(IncidentEvent).where(IncidentEvent.incident_id == incident_id).order_by(IncidentEvent.version)
+    )
+    now = Situation()
+    last: IncidentEvent | None = None
+    if known is not None:
+        rows = list(session.scalars(query.where(IncidentEvent.version >= known[0])))
+        if rows and (rows[0].version, rows[0].hash) == known[:2]:
+            now, last, rows = known[2], rows[0], rows[1:]
+        else:
+            known = None
+    if known is None:
+        rows = list(session.scalars(query))
+    for event in rows:
+        now = evolve(now, Fact(event.kind, event.payload, event.epoch, event.round), event.occurred_at)
+        last = event
+    if last is not None and last.version is not None:
+        with _KNOWN_LOCK:
+            _KNOWN[incident_id] = (last.version, last.hash, now)
+            _KNOWN.move_to_end(incident_id)
+            while len(_KNOWN) > _KNOWN_MOST:
+                _KNOWN.popitem(last=False)
+    return now
+
+
+def complained_of(
+    session: Session,
+    departments: Departments,
+    incident_id: int,
+    district: str,
+    *,
+    limit: int | None = None,
+) -> Complained:
+    """Whom an incident complains about, by its posts (or its first `limit`) and by what people said."""
+    situation = situation_of(session, incident_id)
+    return complained.read(session, departments, incident_id, district, situation, limit=limit)
+
+
+def situation_then(session: Session, incident_id: int, seq: int) -> Situation:
+    """What the situation was right after event `seq`, whosever event that was."""
+    return fold(event for event in history_of(session, incident_id) if event.seq <= seq)
 
 
 def _load(session: Session, incident_id: int) -> Incident:
@@ -125,6 +184,29 @@ def _check_merge(session: Session, incident: Incident, command: Merge) -> None:
         seen = session.get_one(Incident, seen.parent_id)
 
 
+def _check_return(session: Session, incident: Incident, command: Return, now: datetime) -> None:
+    """After the rule's time for sending back (热线办法: 2 working days) only with somebody's consent."""
+    if command.late_approved_by.strip():
+        return
+    due = session.scalar(
+        select(Deadline.due_at)
+        .where(
+            Deadline.incident_id == incident.id,
+            Deadline.round == incident.round,
+            Deadline.stops_on == "returned",
+            Deadline.state == "open",
+            Deadline.due_at < now,
+        )
+        .order_by(Deadline.due_at)
+        .limit(1)
+    )
+    if due is not None:
+        raise Refused(
+            f"退回时限已于{due.astimezone(_NUMBER_ZONE):%Y年%-m月%-d日 %H:%M}届满，须注明同意退回的督办人员。",
+            f"the time for sending it back ended at {due.isoformat()}: name who of supervision agrees",
+        )
+
+
 def _next_number(session: Session, now: datetime) -> str:
     year = now.astimezone(_NUMBER_ZONE).year
     counter = session.get(Meta, f"number-{year}")
@@ -135,7 +217,7 @@ def _next_number(session: Session, now: datetime) -> str:
     return f"QS-{year}-{int(counter.value):06d}"
 
 
-def _project(row: Incident, now: Situation) -> None:
+def project(row: Incident, now: Situation) -> None:
     """Refresh the cached columns from the fold."""
     row.state, row.version, row.epoch, row.round = now.state, now.version, now.epoch, now.round
     row.level, row.track = now.level, now.track
@@ -164,8 +246,7 @@ def handle(
     """
     events.lock_chain(session)
     row = _load(session, incident_id)
-    history = history_of(session, incident_id)
-    situation = fold(history)
+    situation = situation_of(session, incident_id)
     if idempotency_key is not None:
         done = session.scalar(select(IncidentEvent).where(IncidentEvent.idempotency_key == idempotency_key))
         if done is not None:
@@ -173,7 +254,7 @@ def handle(
                 incident_id, row.number or "", situation.version, situation.state, (done.kind,), repeated=True
             )
     if expected_version is not None and expected_version != situation.version:
-        seen = fold(history[:expected_version])
+        seen = fold(history_of(session, incident_id)[:expected_version])
         if expected_version > situation.version or _relevant(seen) != _relevant(situation):
             raise Refused(
                 "事件刚被他人更新，您的操作未执行。请查看最新状态后再试。",
@@ -181,7 +262,15 @@ def handle(
             )
     if isinstance(command, Merge):
         _check_merge(session, row, command)
+    if isinstance(command, Return):
+        _check_return(session, row, command, now)
     facts = decide(situation, command, now)
+    if isinstance(command, Acknowledge):
+        facts = [replace(fact, payload={**fact.payload, "by": actor}) for fact in facts]
+    if isinstance(command, Assign):
+        avoided = complained.check_assign(session, row, situation, command)
+        if avoided:
+            facts = [replace(fact, payload={**fact.payload, "avoided": list(avoided)}) for fact in facts]
     for fact in facts:
         labels.label_command(session, row, fact.kind, fact.payload, actor=actor, now=now)
     if isinstance(command, Detect) and row.number is None:
@@ -197,7 +286,7 @@ def handle(
             now=now,
             idempotency_key=idempotency_key if index == 0 else None,
         )
-    _project(row, situation)
+    project(row, situation)
     if isinstance(command, Merge | Unmerge):
         session.flush()
     if situation.state not in OPEN_STATES:
@@ -265,7 +354,7 @@ def record(
     # an event about an earlier epoch must not move the incident back into it
     payload = payload if epoch is None else {**payload, "epoch": epoch}
     fact = Fact(kind, payload, situation.epoch, situation.round)
-    _project(
+    project(
         row,
         _append(
             session,
@@ -291,13 +380,13 @@ def record_act(
     channel: str,
     now: datetime,
     incident_id: int | None = None,
-) -> None:
+) -> IncidentEvent:
     """Add an audit row that concerns no incident's history: log-in, view, export, refusal.
 
     `incident_id` goes into the payload, so that looking at an incident does not change its version.
     """
     about = payload if incident_id is None else {**payload, "incident_id": incident_id}
-    events.append(
+    return events.append(
         session, session.info["audit_key"], kind=kind, actor=actor, channel=channel, now=now, payload=about
     )
 
@@ -345,26 +434,3 @@ def _plain(command: Command) -> dict[str, Any]:
         key: value.isoformat() if isinstance(value, datetime) else value
         for key, value in asdict(command).items()
     }
-
-
-def rebuild(session: Session) -> int:
-    """Recompute the cached columns of every incident from its events; returns how many rows differed."""
-    changed = 0
-    for row in session.scalars(select(Incident).where(Incident.version > 0)):
-        columns = (
-            "state",
-            "version",
-            "epoch",
-            "round",
-            "level",
-            "track",
-            "why",
-            "department",
-            "officer",
-            "parent_id",
-            *INSTANTS,
-        )
-        before = [getattr(row, name) for name in columns]
-        _project(row, situation_of(session, row.id))
-        changed += before != [getattr(row, name) for name in columns]
-    return changed

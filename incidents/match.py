@@ -151,7 +151,7 @@ def gin_condition(node: Node) -> ColumnElement[bool]:
         case Term(text):
             return _holds(text)
         case Near(left, right):
-            return and_(*_narrow(left.text), *_narrow(right.text), PostSearch.body.op("~")(node.pattern))
+            return and_(*_narrow(left.text), *_narrow(right.text), PostSearch.body.regexp_match(node.pattern))
         case And(parts):
             return and_(*map(gin_condition, parts))
         case Or(parts):

@@ -13,15 +13,13 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
 
+from incidents.trouble import SchemaTooNew as SchemaTooNew
+
 #: Raised whenever stored data changes its meaning so that older code would misread it.
 ENGINE_VERSION = 1
 #: Key of the advisory lock on PostgreSQL; any constant, the same in every version.
 _LOCK = 7_302_018_025
 _FOLDER = Path(__file__).parent / "migrations"
-
-
-class SchemaTooNew(Exception):
-    """The database was used by a newer version of the program, which this one could damage."""
 
 
 def upgrade(engine: Engine) -> str:
@@ -40,8 +38,13 @@ def upgrade(engine: Engine) -> str:
         if found != head:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
-            _note_engine_version(connection)
+        _note_engine_version(connection)
     return head
+
+
+def stamp(revision: str) -> str:
+    """What a database of this code says of itself: schema and engine version."""
+    return f"{revision}/{ENGINE_VERSION}"
 
 
 def _lock(connection: Connection) -> None:
@@ -74,6 +77,9 @@ def _refuse_newer(connection: Connection, script: ScriptDirectory, found: str | 
 
 
 def _note_engine_version(connection: Connection) -> None:
+    stored = connection.scalar(text("SELECT value FROM meta WHERE key = 'engine_version'"))
+    if stored == str(ENGINE_VERSION):
+        return
     connection.execute(text("DELETE FROM meta WHERE key = 'engine_version'"))
     connection.execute(
         text("INSERT INTO meta (key, value) VALUES ('engine_version', :value)"),

@@ -96,9 +96,141 @@ class Post(Base):
     #: likes, comments, reposts as last seen
     engagement: Mapped[JsonDict] = mapped_column(default=dict)
     content_sha256: Mapped[str] = mapped_column(String(64))
+    #: digest of what was received: "sha256:..." of a server's answer, "hmac-sha256:..." of an imported row; "" before 0.2
+    received: Mapped[str] = mapped_column(String(80), default="", server_default="")
+    #: name of that answer in the evidence folder (incidents.vault); "" when none was kept
+    original: Mapped[str] = mapped_column(String(60), default="", server_default="")
     #: which extractor, charset, redactions counted; nothing personal
     provenance: Mapped[JsonDict] = mapped_column(default=dict)
     unavailable_at: Mapped[datetime | None]
+
+
+class PostRevision(Base):
+    """An edit that was noticed: the words before it (`post` holds those after it). Goes with its post."""
+
+    __tablename__ = "post_revision"
+    __table_args__ = (Index("ix_post_revision_post", "post_id"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    post_id: Mapped[int] = mapped_column(ForeignKey("post.id", ondelete="CASCADE"))
+    noticed_at: Mapped[datetime]
+    old_title: Mapped[str] = mapped_column(Text, default="")  # redacted, as it stood in `post`
+    old_text: Mapped[str] = mapped_column(Text)
+    old_sha256: Mapped[str] = mapped_column(String(64))
+    new_sha256: Mapped[str] = mapped_column(String(64))
+    #: when the old words were fetched, how the new ones were read, what had been judged of the old ones
+    evidence: Mapped[JsonDict] = mapped_column(default=dict)
+
+
+class PostCount(Base):
+    """Likes, comments and reposts of a post at one time: the series behind `post.engagement`. Goes with its post."""
+
+    __tablename__ = "post_count"
+
+    post_id: Mapped[int] = mapped_column(ForeignKey("post.id", ondelete="CASCADE"), primary_key=True)
+    at: Mapped[datetime] = mapped_column(primary_key=True)
+    counts: Mapped[JsonDict] = mapped_column(default=dict)
+
+
+class Revisit(Base):
+    """A post that is looked at again: for its counts while it is young, and to see whether it is still there. Goes with it."""
+
+    __tablename__ = "revisit"
+    __table_args__ = (
+        Index(
+            "ix_revisit_due",
+            "source_id",
+            "due_at",
+            postgresql_where=text("due_at IS NOT NULL"),
+            sqlite_where=text("due_at IS NOT NULL"),
+        ),
+    )
+
+    post_id: Mapped[int] = mapped_column(ForeignKey("post.id", ondelete="CASCADE"), primary_key=True)
+    source_id: Mapped[str] = mapped_column(String(80))
+    due_at: Mapped[datetime | None]  # None: not looked at any more
+    visits: Mapped[int] = mapped_column(Integer, default=0)
+    visited_at: Mapped[datetime | None]
+    there_at: Mapped[datetime | None]  # last seen in its place
+    #: [{"at", "what", "status", "where"}] of visits in a row that did not find it, and of its coming back
+    evidence: Mapped[list[JsonDict]] = mapped_column(Json, default=list)
+
+
+class Backfill(Base):
+    """One range of the past that is read from one source, page by page; `progress` says where it goes on."""
+
+    __tablename__ = "backfill"
+    __table_args__ = (UniqueConstraint("source_id", "start", "until", name="uq_backfill"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    source_id: Mapped[str] = mapped_column(String(80))
+    start: Mapped[datetime]  # the first moment of the range
+    until: Mapped[datetime]  # the first moment behind it
+    state: Mapped[str] = mapped_column(String(12), default="running")  # running | done | stuck
+    progress: Mapped[JsonDict] = mapped_column(default=dict)
+    pages: Mapped[int] = mapped_column(Integer, default=0)  # list pages that were read to their end
+    found: Mapped[int] = mapped_column(Integer, default=0)  # entries on them
+    saved: Mapped[int] = mapped_column(Integer, default=0)  # posts that were not known
+    oldest_at: Mapped[datetime | None]  # how far back it has come
+    seconds: Mapped[float] = mapped_column(Float, default=0.0)  # spent on it
+    evidence: Mapped[str] = mapped_column(Text, default="")
+    started_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class HotTitle(Base):
+    """A title of a hot list (热榜) that names the city: how known a matter is by now, never a post of a citizen.
+
+    Titles lie apart from `post`, so that no count of posts, voices, sources or heat can take them in.
+    What a person said of one stands in `hot_verdict`.
+    """
+
+    __tablename__ = "hot_title"
+    __table_args__ = (
+        UniqueConstraint("source_id", "external_id", name="uq_hot_title"),
+        Index("ix_hot_title_first_seen", "first_seen_at"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    source_id: Mapped[str] = mapped_column(String(80))
+    external_id: Mapped[str] = mapped_column(String(200))
+    list_name: Mapped[str] = mapped_column(String(120), default="")  # the list's or route's own name
+    title: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Text, default="")
+    url: Mapped[str] = mapped_column(Text, default="")
+    #: by our own readings: since when, until when, how high, how often
+    first_seen_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]
+    best_rank: Mapped[int] = mapped_column(Integer, default=0)  # 1 is the top; 0 unknown
+    sightings: Mapped[int] = mapped_column(Integer, default=1)
+    judged_at: Mapped[datetime | None]
+    domain: Mapped[str] = mapped_column(String(24), default="")
+    domain_score: Mapped[float] = mapped_column(Float, default=0.0)
+    districts: Mapped[list[str]] = mapped_column(Json, default=list)
+    places: Mapped[list[JsonDict]] = mapped_column(Json, default=list)
+    model_version: Mapped[str] = mapped_column(String(80), default="")
+    elsewhere: Mapped[bool] = mapped_column(
+        Boolean, default=False
+    )  # it names the city but happens in another
+    #: the incident or cluster that the machine holds for the same matter; once found it stays
+    incident_id: Mapped[int | None] = mapped_column(BigId)
+    score: Mapped[float] = mapped_column(Float, default=0.0)
+    matched_at: Mapped[datetime | None]
+    #: nearest one below the machine's limit: a hint to the person who decides
+    near_id: Mapped[int | None] = mapped_column(BigId)
+
+
+class HotVerdict(Base):
+    """What a person said of a hot title, the latest word; a fold of the events `hot_title`. It outlives the title."""
+
+    __tablename__ = "hot_verdict"
+
+    title_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    verdict: Mapped[str] = mapped_column(String(12))  # same | missed | not_ours
+    incident_id: Mapped[int | None] = mapped_column(BigId)  # of `same`
+    decided_by: Mapped[str] = mapped_column(String(80))
+    decided_at: Mapped[datetime]
 
 
 class Quarantine(Base):
@@ -132,6 +264,37 @@ class SourceState(Base):
     posts_total: Mapped[int] = mapped_column(Integer, default=0)
     #: validators (ETag, Last-Modified) and watermark by URL; committed with the posts they cover
     cursor: Mapped[JsonDict] = mapped_column(default=dict)
+
+
+class IntakeReceipt(Base):
+    """One file or one push that a source handed over: the same one again is known by it, also after a crash. No fold of events."""
+
+    __tablename__ = "intake_receipt"
+    __table_args__ = (
+        UniqueConstraint("source_id", "digest", name="uq_intake_receipt"),
+        Index(
+            "ix_intake_receipt_open",
+            "source_id",
+            postgresql_where=text("filed_at IS NULL"),
+            sqlite_where=text("filed_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    source_id: Mapped[str] = mapped_column(String(80))
+    #: sha256 of the file, or of a push's timestamp and body
+    digest: Mapped[str] = mapped_column(String(64))
+    #: the file's name, redacted; "" for a push
+    name: Mapped[str] = mapped_column(Text, default="")
+    received_at: Mapped[datetime]
+    rows: Mapped[int] = mapped_column(Integer, default=0)
+    saved: Mapped[int] = mapped_column(Integer, default=0)
+    known: Mapped[int] = mapped_column(Integer, default=0)
+    aside: Mapped[int] = mapped_column(Integer, default=0)
+    #: what is told of it; redacted
+    report: Mapped[JsonDict] = mapped_column(default=dict)
+    #: when the file was moved away, or the push was counted in its source's state; None: not yet
+    filed_at: Mapped[datetime | None]
 
 
 class Judgement(Base):
@@ -169,6 +332,12 @@ class Incident(Base):
         Index("ix_incident_state", "state"),
         Index("ix_incident_detected", "detected_at"),
         Index("ix_incident_last_post", "last_post_at"),
+        Index(
+            "ix_incident_parent",
+            "parent_id",
+            postgresql_where=text("parent_id IS NOT NULL"),
+            sqlite_where=text("parent_id IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
@@ -215,6 +384,49 @@ class IncidentPost(Base):
     incident_id: Mapped[int] = mapped_column(ForeignKey("incident.id"))
     similarity: Mapped[float] = mapped_column(Float)
     added_at: Mapped[datetime]
+
+
+class Evidence(Base):
+    """One original that is kept for one post of an incident, or was: a fold of `evidence_kept` and `evidence_purged`.
+
+    No foreign key: what is left of a post after retention is this row, with digests and no text.
+    """
+
+    __tablename__ = "evidence"
+    __table_args__ = (Index("ix_evidence_incident", "incident_id"), Index("ix_evidence_name", "name"))
+
+    post_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(String(60), primary_key=True)  # of the file in the evidence folder
+    incident_id: Mapped[int] = mapped_column(BigId)  # the incident that the post belonged to then
+    source_id: Mapped[str] = mapped_column(String(80))
+    size: Mapped[int] = mapped_column(Integer)  # bytes of the encrypted file
+    file_sha256: Mapped[str] = mapped_column(String(64))  # of the encrypted file
+    payload_sha256: Mapped[str] = mapped_column(String(64))  # of what the server sent
+    content_sha256: Mapped[str] = mapped_column(String(64))  # of the stored (redacted) text
+    fetched_at: Mapped[datetime]
+    how: Mapped[str] = mapped_column(String(12))  # at_fetch | later
+    kept_at: Mapped[datetime]
+    seq: Mapped[int] = mapped_column(BigId)  # event that keeps it
+    purged_at: Mapped[datetime | None]
+    purge_rule: Mapped[str] = mapped_column(String(40), default="")
+    purge_seq: Mapped[int | None] = mapped_column(BigId)
+
+
+class EvidenceWant(Base):
+    """A post of an incident whose original is not there: to be fetched again, or given up with a reason. No fold of events."""
+
+    __tablename__ = "evidence_want"
+
+    post_id: Mapped[int] = mapped_column(ForeignKey("post.id", ondelete="CASCADE"), primary_key=True)
+    source_id: Mapped[str] = mapped_column(String(80))
+    since: Mapped[datetime]
+    tries: Mapped[int] = mapped_column(Integer, default=0)
+    reason: Mapped[str] = mapped_column(Text, default="")
+    next_at: Mapped[datetime]  # not asked for before
+    #: name of the answer that came when it was fetched again
+    name: Mapped[str] = mapped_column(String(60), default="")
+    fetched_at: Mapped[datetime | None]
+    given_up_at: Mapped[datetime | None]
 
 
 class IncidentHour(Base):
@@ -289,6 +501,10 @@ class Deadline(Base):
     closed_at: Mapped[datetime | None]
     #: when our tick noticed that it had passed (the true time is due_at)
     overdue_noticed_at: Mapped[datetime | None]
+    #: the end before any extension; empty when none was granted
+    original_due_at: Mapped[datetime | None]
+    #: units of the rule added by a named approver, once
+    extended_by: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
 
 
 class Timer(Base):
@@ -316,6 +532,124 @@ class Timer(Base):
     payload: Mapped[JsonDict] = mapped_column(default=dict)
 
 
+class Ladder(Base):
+    """The frozen rungs of one epoch's ladder: an edit of routes.yaml changes the next ladder, never a running one."""
+
+    __tablename__ = "ladder"
+
+    incident_id: Mapped[int] = mapped_column(ForeignKey("incident.id"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(Integer, primary_key=True)
+    route: Mapped[str] = mapped_column(String(120))
+    steps: Mapped[list[JsonDict]] = mapped_column(Json, default=list)
+    started_at: Mapped[datetime]
+    #: the time by which somebody must have taken charge; no acknowledgement, return or new epoch moves it
+    outer_due_at: Mapped[datetime | None]
+    stopped_at: Mapped[datetime | None]
+
+
+class Accountability(Base):
+    """A step of the accountability ladder (L3 to L7) that the software proposes and a named person decides."""
+
+    __tablename__ = "accountability"
+    __table_args__ = (
+        UniqueConstraint("incident_id", "key", name="uq_accountability"),
+        Index("ix_accountability_state", "state"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    incident_id: Mapped[int] = mapped_column(ForeignKey("incident.id"))
+    #: what it is about, so that one cause is proposed once: "L3:R03:1"
+    key: Mapped[str] = mapped_column(String(60))
+    level: Mapped[str] = mapped_column(String(4))  # L3 .. L7
+    department: Mapped[str] = mapped_column(String(60))
+    #: poor_handling 处置不力 | improper_reply 回应不妥当 | late_report 报告不及时, "" below L6
+    ground: Mapped[str] = mapped_column(String(24), default="")
+    evidence: Mapped[JsonDict] = mapped_column(default=dict)
+    state: Mapped[str] = mapped_column(String(12), default="open")  # open|approved|declined|withdrawn
+    made_at: Mapped[datetime]
+    decided_at: Mapped[datetime | None]
+    decided_by: Mapped[str] = mapped_column(String(80), default="")
+    decision_reason: Mapped[str] = mapped_column(Text, default="")
+
+
+class DutyObligation(Base):
+    """One due date of a recurring or triggered duty of the notice: unit, rule and period."""
+
+    __tablename__ = "obligation"
+    __table_args__ = (
+        UniqueConstraint("rule_id", "unit", "period", name="uq_obligation"),
+        Index("ix_obligation_due", "state", "due_at"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    rule_id: Mapped[str] = mapped_column(String(20))
+    unit: Mapped[str] = mapped_column(String(60))  # department id
+    period: Mapped[str] = mapped_column(String(60))  # 2026-11 | 2026-Q4 | 2026 | 2026#2 | name of the trigger
+    trigger: Mapped[str] = mapped_column(Text, default="")
+    started_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    provisional: Mapped[bool] = mapped_column(Boolean, default=False)
+    calendar_version: Mapped[str] = mapped_column(String(60), default="")
+    trace: Mapped[list[str]] = mapped_column(Json, default=list)
+    state: Mapped[str] = mapped_column(String(12), default="open")  # open | met | late | cancelled
+    met_at: Mapped[datetime | None]
+    evidence: Mapped[str] = mapped_column(Text, default="")
+    entered_by: Mapped[str] = mapped_column(String(80), default="")
+    overdue_noticed_at: Mapped[datetime | None]
+
+
+class RosterChange(Base):
+    """A change of the roster made in the console: stand-in, swap or leave. Rows are closed, never deleted."""
+
+    __tablename__ = "roster_change"
+    __table_args__ = (Index("ix_roster_change_time", "until", "start"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    kind: Mapped[str] = mapped_column(String(12))  # override | swap | leave
+    role: Mapped[str] = mapped_column(String(12), default="")  # "" for leave: every role
+    person: Mapped[str] = mapped_column(String(60))  # who is replaced or away
+    stand_in: Mapped[str] = mapped_column(String(60), default="")
+    start: Mapped[datetime]
+    until: Mapped[datetime]
+    reason: Mapped[str] = mapped_column(Text, default="")
+    state: Mapped[str] = mapped_column(String(12), default="asked")  # asked | taken | declined | withdrawn
+    made_by: Mapped[str] = mapped_column(String(80))
+    made_at: Mapped[datetime]
+    decided_by: Mapped[str] = mapped_column(String(80), default="")
+    decided_at: Mapped[datetime | None]
+
+
+class Handover(Base):
+    """A hand-over 交接班 at the end of a shift: offered by the system, given and taken by both sides."""
+
+    __tablename__ = "handover"
+    __table_args__ = (UniqueConstraint("role", "shift_end", name="uq_handover"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    role: Mapped[str] = mapped_column(String(12))
+    shift_end: Mapped[datetime]
+    outgoing: Mapped[str] = mapped_column(String(60))
+    incoming: Mapped[str] = mapped_column(String(60))
+    offered_at: Mapped[datetime]
+    given_at: Mapped[datetime | None]
+    given_note: Mapped[str] = mapped_column(Text, default="")
+    taken_at: Mapped[datetime | None]
+    taken_note: Mapped[str] = mapped_column(Text, default="")
+    open_incidents: Mapped[list[str]] = mapped_column(Json, default=list)
+
+
+class AuditHead(Base):
+    """The head of the event chain at the end of one day, and where it was told (mail, report, file)."""
+
+    __tablename__ = "audit_head"
+
+    day: Mapped[str] = mapped_column(String(10), primary_key=True)
+    seq: Mapped[int] = mapped_column(BigId)
+    hash: Mapped[str] = mapped_column(String(64))
+    noted_at: Mapped[datetime]
+    anchors: Mapped[list[JsonDict]] = mapped_column(Json, default=list)
+
+
 class Outbox(Base):
     """One message to one recipient through one channel. id = uuid5(incident, epoch, step, recipient, channel)."""
 
@@ -328,6 +662,7 @@ class Outbox(Base):
             sqlite_where=text("state IN ('pending','sending')"),
         ),
         Index("ix_outbox_incident", "incident_id"),
+        Index("ix_outbox_robot", "robot", "sent_at"),
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
@@ -349,6 +684,12 @@ class Outbox(Base):
     sent_at: Mapped[datetime | None]
     provider_ref: Mapped[str] = mapped_column(String(200), default="")
     error: Mapped[str] = mapped_column(Text, default="")
+    #: whose limit of messages a minute it uses up: channel and robot, channel or server
+    robot: Mapped[str] = mapped_column(String(120), default="", server_default="")
+    #: officer of the roster for whom it is, "" for a group
+    person: Mapped[str] = mapped_column(String(60), default="", server_default="")
+    #: the message that says this one too (a storm in one message, the digest after an outage)
+    bundled_in: Mapped[str | None] = mapped_column(String(36))
 
 
 class OutboxAttempt(Base):
@@ -429,6 +770,30 @@ class Meta(Base):
 
     key: Mapped[str] = mapped_column(String(40), primary_key=True)
     value: Mapped[str] = mapped_column(Text)
+
+
+class CrawlStop(Base):
+    """The latest halt or objection of one target; a fold of its events (incidents.stops)."""
+
+    __tablename__ = "crawl_stop"
+    __table_args__ = (
+        UniqueConstraint("kind", "scope", "target", name="uq_crawl_stop"),
+        Index("ix_crawl_stop_lifted", "lifted_at"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    kind: Mapped[str] = mapped_column(String(12))  # halt | objection
+    scope: Mapped[str] = mapped_column(String(8))  # all | host | source | prefix | page | author
+    target: Mapped[str] = mapped_column(
+        String(600)
+    )  # page: hash of the address; author: pseudonym; all: empty
+    reason: Mapped[str] = mapped_column(Text, default="")
+    actor: Mapped[str] = mapped_column(String(80))
+    channel: Mapped[str] = mapped_column(String(20))
+    made_at: Mapped[datetime]
+    lifted_at: Mapped[datetime | None]
+    lifted_by: Mapped[str] = mapped_column(String(80), default="")
+    lifted_reason: Mapped[str] = mapped_column(Text, default="")
 
 
 class Label(Base):

@@ -7,19 +7,31 @@ that the outcome of the earlier try is unknown (`attempts` > 0) and looks before
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID, uuid5
+from zlib import crc32
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from incidents.events import let_go_when_idle
 from incidents.models import Outbox, OutboxAttempt
+from incidents.session import lives
 
 _NAMESPACE = UUID("6d1f6a52-5a0e-5f8e-9d0b-8d2f1c0a7e11")
 Result = Literal["sent", "retry", "refused", "unknown"]
+#: begins the note of an open try: number of the process that makes it
+_BY = "by "
+#: after so long a call of a dead process has come through, or never will
+_LAST_CALL = timedelta(seconds=10)
+#: first number of the advisory locks of this file on PostgreSQL ("out")
+_LOCKS = 0x6F7574
+#: note of a message whose bundle was refused: it goes by itself from now on
+FELL_APART = "its bundle was refused"
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,9 @@ class OutboxRow:
     error: str
     #: True when an earlier try was cut off: the message may have arrived already
     uncertain: bool = False
+    robot: str = ""  # whose limit it uses up
+    person: str = ""  # officer for whom it is
+    bundled_in: str | None = None  # the message that says this one too
 
 
 def message_id(
@@ -57,6 +72,11 @@ def message_id(
 ) -> str:
     """The row's key: the same message always has the same id, so it can be enqueued once only."""
     return str(uuid5(_NAMESPACE, f"{incident_id}/{epoch}/{step}/{recipient}/{channel}/{kind}/{period}"))
+
+
+def robot_of(channel: str, recipient: str) -> str:
+    """The counter of a channel's limits that a message to this recipient uses up."""
+    return f"{channel}:{recipient}"[:120]
 
 
 def _row(outbox: Outbox, *, uncertain: bool = False) -> OutboxRow:
@@ -78,6 +98,9 @@ def _row(outbox: Outbox, *, uncertain: bool = False) -> OutboxRow:
         provider_ref=outbox.provider_ref,
         error=outbox.error,
         uncertain=uncertain,
+        robot=outbox.robot,
+        person=outbox.person,
+        bundled_in=outbox.bundled_in,
     )
 
 
@@ -97,54 +120,245 @@ def enqueue(
     not_before: datetime | None = None,
 ) -> bool:
     """Add a message; False when a row with this id exists already (nothing is changed then)."""
-    if session.get(Outbox, id) is not None:
-        return False
-    session.add(
-        Outbox(
-            id=id,
-            incident_id=incident_id,
-            kind=kind,
-            epoch=epoch,
-            step=step,
-            recipient=recipient,
-            channel=channel,
-            priority=priority,
-            message=message,
-            created_at=now,
-            not_before=not_before or now,
-        )
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    row = insert(Outbox).values(
+        id=id,
+        incident_id=incident_id,
+        kind=kind,
+        epoch=epoch,
+        step=step,
+        recipient=recipient,
+        channel=channel,
+        priority=priority,
+        message=message,
+        created_at=now,
+        not_before=not_before or now,
+        robot=robot_of(channel, recipient),
+        person=str(message.get("person") or "")[:60],
     )
-    session.flush()
-    return True
+    # one statement, and no quarrel with another process that writes the same message
+    done = session.execute(row.on_conflict_do_nothing(index_elements=["id"]).returning(Outbox.id))
+    return done.scalar() is not None
+
+
+def hold(session: Session, channels: Sequence[str] | None = None) -> None:
+    """Until the end of this transaction nobody else chooses messages of these channels (None: of any), nor counts them.
+
+    Needed wherever a choice rests on a count: what one sender takes must be counted by the next. On SQLite BEGIN
+    IMMEDIATE has done that already. Who needs the chain as well (events.lock_chain) takes this lock first.
+    """
+    if session.get_bind().dialect.name != "postgresql":
+        return
+    everything = func.pg_advisory_xact_lock_shared if channels is not None else func.pg_advisory_xact_lock
+    session.execute(select(everything(_LOCKS, 0), let_go_when_idle()))
+    for key in sorted({_lock_of(name) for name in channels or ()}):
+        session.execute(select(func.pg_advisory_xact_lock(_LOCKS, key)))
+
+
+def _lock_of(channel: str) -> int:
+    """Number of a channel's lock, 1 to 2^31-1."""
+    return crc32(channel.encode()) % 0x7FFFFFFE + 1
 
 
 def claim(
-    session: Session, now: datetime, *, lease_s: float, limit: int = 20, channels: Sequence[str] | None = None
+    session: Session,
+    now: datetime,
+    *,
+    lease_s: float,
+    limit: int = 20,
+    channels: Sequence[str] | None = None,
+    not_robots: Sequence[str] = (),
+    lanes: Sequence[tuple[str, int]] = (),
+    left: Mapping[str, int] | None = None,
+    presence: int = 0,
 ) -> list[OutboxRow]:
     """Take up to `limit` due messages, the most urgent first, under a lease of `lease_s` seconds.
 
-    The lease must be much longer than a send. Two senders never hold one row at once.
+    `not_robots` are left alone; of a robot in `lanes` only messages up to that priority are taken, of one in `left`
+    at most so many. The lease must be much longer than a send. Two senders never hold one row at once. `presence` is
+    the number of this process, by which `free_orphans` knows later whether it still lives.
     """
-    due = or_(Outbox.state == "pending", (Outbox.state == "sending") & (Outbox.lease_until < now))
-    query = select(Outbox).where(due, Outbox.not_before <= now)
+    query = select(Outbox).where(_due(now))
     if channels is not None:
         query = query.where(Outbox.channel.in_(channels))
-    query = (
-        query.order_by(Outbox.priority, Outbox.created_at, Outbox.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    taken = []
-    for outbox in session.scalars(query):
+    if not_robots:
+        query = query.where(Outbox.robot.not_in(not_robots))
+    for robot, priority in lanes:
+        query = query.where(or_(Outbox.robot != robot, Outbox.priority <= priority))
+    room = dict(left or {})
+    # a robot with little room must not hide the messages of the others behind its own
+    query = query.order_by(Outbox.priority, Outbox.created_at, Outbox.id).limit(limit * (20 if room else 1))
+    taken: list[OutboxRow] = []
+    for outbox in session.scalars(query.with_for_update(skip_locked=True)):
+        if len(taken) == limit:
+            break
+        if outbox.robot in room:
+            if room[outbox.robot] == 0:
+                continue
+            room[outbox.robot] -= 1
         # the last try left no result: cut off between send and record
         uncertain = outbox.state == "sending" or outbox.error.startswith("unknown:")
         outbox.state = "sending"
         outbox.attempts += 1
         outbox.lease_until = now + timedelta(seconds=lease_s)
-        session.add(OutboxAttempt(outbox_id=outbox.id, attempt=outbox.attempts, started_at=now))
+        session.add(
+            OutboxAttempt(
+                outbox_id=outbox.id,
+                attempt=outbox.attempts,
+                started_at=now,
+                detail=f"{_BY}{presence}" if presence else "",
+            )
+        )
         taken.append(_row(outbox, uncertain=uncertain))
     session.flush()
     return taken
+
+
+def under_way(session: Session, channels: Sequence[str] | None = None) -> bool:
+    """Whether a sender has claimed a message of these channels and has not said yet what became of it."""
+    query = select(Outbox.id).where(Outbox.state == "sending")
+    if channels is not None:
+        query = query.where(Outbox.channel.in_(channels))
+    return session.scalar(query.limit(1)) is not None
+
+
+def free_orphans(session: Session, now: datetime, channels: Sequence[str] | None = None) -> int:
+    """End the leases of senders whose process is gone (PostgreSQL; see Database.presence); returns how many.
+
+    Not before their last call had some time to come through: what it brought is looked for before the next try.
+    """
+    query = (
+        select(Outbox, OutboxAttempt.detail)
+        .join(
+            OutboxAttempt,
+            and_(OutboxAttempt.outbox_id == Outbox.id, OutboxAttempt.attempt == Outbox.attempts),
+        )
+        .where(
+            Outbox.state == "sending",
+            Outbox.lease_until >= now,
+            OutboxAttempt.result == "",
+            OutboxAttempt.detail.startswith(_BY),
+            OutboxAttempt.started_at <= now - _LAST_CALL,
+        )
+    )
+    if channels is not None:
+        query = query.where(Outbox.channel.in_(channels))
+    known: dict[int, bool] = {}
+    freed = 0
+    for outbox, by in session.execute(query):
+        presence = int(by.removeprefix(_BY))
+        if presence not in known:
+            known[presence] = lives(session, presence)
+        if not known[presence]:
+            outbox.lease_until = now - timedelta(microseconds=1)
+            freed += 1
+    session.flush()
+    return freed
+
+
+def _due(now: datetime) -> ColumnElement[bool]:
+    """Rows that may be sent now: waiting, or claimed by a sender whose lease has run out."""
+    open_rows = Outbox.state.in_(("pending", "sending"))  # as the partial index has it
+    free = or_(Outbox.state == "pending", Outbox.lease_until < now)
+    return and_(open_rows, free, Outbox.not_before <= now)
+
+
+def due(
+    session: Session,
+    now: datetime,
+    *,
+    channels: Sequence[str] | None = None,
+    robots: Sequence[str] | None = None,
+    limit: int = 5000,
+) -> list[OutboxRow]:
+    """Messages that could be claimed now, the most urgent first; nothing is claimed."""
+    query = select(Outbox).where(_due(now))
+    if robots is not None:
+        query = query.where(Outbox.robot.in_(robots))
+    if channels is not None:
+        query = query.where(Outbox.channel.in_(channels))
+    rows = session.scalars(query.order_by(Outbox.priority, Outbox.created_at, Outbox.id).limit(limit))
+    return [_row(row, uncertain=row.state == "sending" or row.error.startswith("unknown:")) for row in rows]
+
+
+def used(session: Session, robots: Sequence[str], since: datetime, now: datetime) -> dict[str, int]:
+    """How many messages each of these robots was given, or may have been given, since then; those under way included.
+
+    A try that was cut off counts for as long as a finished one: a sender that died must not shut its robot for ever.
+    """
+    doubtful = (
+        select(1)
+        .where(
+            OutboxAttempt.outbox_id == Outbox.id,
+            or_(
+                and_(OutboxAttempt.result == "unknown", OutboxAttempt.finished_at > since),
+                # cut off: it left some time after it was claimed, if at all
+                and_(OutboxAttempt.result == "", OutboxAttempt.started_at > since - _LAST_CALL),
+            ),
+        )
+        .exists()
+    )
+    open_rows = Outbox.state.in_(("pending", "sending"))
+    taken = or_(
+        Outbox.sent_at > since,
+        and_(Outbox.state == "sending", Outbox.lease_until >= now),
+        and_(open_rows, Outbox.attempts > 0, doubtful),
+    )
+    rows = session.execute(
+        select(Outbox.robot, func.count())
+        .where(Outbox.robot.in_(robots), taken, Outbox.bundled_in.is_(None))
+        .group_by(Outbox.robot)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+@dataclass(frozen=True)
+class Told:
+    """Messages of one officer since an instant."""
+
+    messages: int
+    bundled: int
+    refused: int
+
+
+def told(session: Session, person: str, since: datetime) -> Told:
+    """How much one officer got since then; a bundle is one message."""
+    mine = (Outbox.person == person, Outbox.created_at >= since)
+    count = select(func.count()).select_from(Outbox)
+    return Told(
+        messages=session.scalar(count.where(*mine, Outbox.state == "sent", Outbox.bundled_in.is_(None))) or 0,
+        bundled=session.scalar(count.where(*mine, Outbox.state == "sent", Outbox.bundled_in.is_not(None)))
+        or 0,
+        refused=session.scalar(count.where(*mine, Outbox.state == "refused")) or 0,
+    )
+
+
+def bundle(session: Session, ids: Sequence[str], into: str) -> None:
+    """Let the message `into` say these waiting messages too. They are sent when it is."""
+    session.execute(
+        update(Outbox)
+        .where(Outbox.id.in_(ids), Outbox.state == "pending")
+        .values(state="bundled", bundled_in=into)
+    )
+
+
+def bundled(session: Session, into: str) -> list[OutboxRow]:
+    """The messages that `into` says, the most urgent first."""
+    rows = session.scalars(
+        select(Outbox)
+        .where(Outbox.bundled_in == into)
+        .order_by(Outbox.priority, Outbox.created_at, Outbox.id)
+    )
+    return [_row(row) for row in rows]
+
+
+def unbundle(session: Session, into: str, now: datetime) -> None:
+    """The message that should have said them was refused: each goes its own way again."""
+    session.execute(
+        update(Outbox)
+        .where(Outbox.bundled_in == into, Outbox.state == "bundled")
+        .values(state="pending", bundled_in=None, not_before=now, error=FELL_APART)
+    )
 
 
 def record(
@@ -156,17 +370,36 @@ def record(
     detail: str = "",
     provider_ref: str = "",
     retry_at: datetime | None = None,
-) -> None:
-    """Write down what the channel said. `retry` and `unknown` need `retry_at`, the time of the next try."""
-    outbox = session.get_one(Outbox, id)
-    attempt = session.scalar(
-        select(OutboxAttempt).where(OutboxAttempt.outbox_id == id).order_by(OutboxAttempt.id.desc()).limit(1)
+    attempt: int | None = None,
+) -> bool:
+    """Write down what the channel said. `retry` and `unknown` need `retry_at`, the time of the next try.
+
+    `attempt` is the number of the try that has ended. When somebody else has taken the message since (this sender stood
+    still for longer than its lease) only "sent" still counts; returns whether the message was changed.
+    """
+    session.flush()
+    outbox = session.get_one(Outbox, id, with_for_update=True, populate_existing=True)
+    number = outbox.attempts if attempt is None else attempt
+    tried = session.scalar(
+        select(OutboxAttempt)
+        .where(OutboxAttempt.outbox_id == id, OutboxAttempt.attempt == number)
+        .order_by(OutboxAttempt.id.desc())
+        .limit(1)
     )
-    if attempt is not None:
-        attempt.finished_at, attempt.result, attempt.detail = now, result, detail[:2000]
+    if tried is not None:
+        tried.finished_at, tried.result, tried.detail = now, result, detail[:2000]
+    mine = outbox.state == "sending" and outbox.attempts == number
+    if attempt is not None and not mine and (result != "sent" or outbox.state == "sent"):
+        session.flush()
+        return False
     outbox.lease_until = None
     if result == "sent":
         outbox.state, outbox.sent_at, outbox.provider_ref, outbox.error = "sent", now, provider_ref[:200], ""
+        session.execute(
+            update(Outbox)
+            .where(Outbox.bundled_in == id, Outbox.state == "bundled")
+            .values(state="sent", sent_at=now, provider_ref=provider_ref[:200])
+        )
     elif result == "refused":
         outbox.state, outbox.error = "refused", detail[:2000]
     else:
@@ -174,6 +407,20 @@ def record(
             raise ValueError(f"result {result!r} of message {id} needs retry_at")
         outbox.state, outbox.not_before = "pending", retry_at
         outbox.error = f"{result}: {detail}"[:2000]
+    session.flush()
+    return True
+
+
+def hurry(session: Session, now: datetime, longest_s: float) -> int:
+    """After the clock was set back: tries and leases that would now last longer than `longest_s` end then; returns how many."""
+    latest = now + timedelta(seconds=longest_s)
+    waiting = update(Outbox).where(Outbox.state == "pending", Outbox.attempts > 0, Outbox.not_before > latest)
+    leased = update(Outbox).where(Outbox.state == "sending", Outbox.lease_until > latest)
+    done = (
+        session.execute(waiting.values(not_before=latest)),
+        session.execute(leased.values(lease_until=latest)),
+    )
+    return sum(int(result.rowcount) for result in done)  # type: ignore[attr-defined, misc]
 
 
 def supersede(
@@ -192,6 +439,12 @@ def supersede(
         change = change.where(Outbox.epoch < below_epoch)
     done = session.execute(change.values(state="superseded", error=f"superseded at {now.isoformat()}"))
     return int(done.rowcount)  # type: ignore[attr-defined]
+
+
+def note(session: Session, id: str, name: str, value: str) -> None:
+    """Keep a word about sending with a claimed message."""
+    outbox = session.get_one(Outbox, id)
+    outbox.message = {**outbox.message, name: value}
 
 
 def withdraw(session: Session, id: str, reason: str, now: datetime) -> None:
@@ -216,6 +469,17 @@ def messages_of(session: Session, incident_id: int) -> list[OutboxRow]:
             .order_by(Outbox.created_at, Outbox.step, Outbox.id)
         )
     ]
+
+
+def of_kind(session: Session, kind: str, since: datetime, limit: int = 200) -> list[OutboxRow]:
+    """Messages of one kind that were written since then, newest first."""
+    query = (
+        select(Outbox)
+        .where(Outbox.kind == kind, Outbox.created_at >= since)
+        .order_by(Outbox.created_at.desc(), Outbox.id)
+        .limit(limit)
+    )
+    return [_row(row) for row in session.scalars(query)]
 
 
 def latest(session: Session, limit: int = 100, state: str | None = None) -> list[OutboxRow]:

@@ -10,20 +10,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import urldefrag
 
 from sqlalchemy import func, select, text, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from incidents import hot_titles, stops
+from incidents.counts import Measure, keep_counts
 from incidents.grams import storable
 from incidents.index import IndexRow, add_to_index
-from incidents.models import JsonDict, Meta, Post, Quarantine
+from incidents.models import JsonDict, Post, Quarantine
+from incidents.revisions import Reading, note_edits
 
 #: rows per statement; SQLite takes 32,766 parameters
 _CHUNK = 400
 #: key of PostgreSQL's advisory lock: one saver at a time, so that equal posts with two ids are seen
 _SAVERS = 7_302_018_001
+#: key of `provenance` that holds the number of the back-fill by which a post was collected
+BACKFILL = "backfill"
 
 
 @dataclass(frozen=True)
@@ -42,17 +46,27 @@ class NewPost:
     place_hint: str = ""
     engagement: JsonDict = field(default_factory=dict)
     provenance: JsonDict = field(default_factory=dict)
+    #: digest of what was received, and the name of the original in the vault (see models.Post)
+    received: str = ""
+    original: str = ""
+    #: the whole post as its source shows it now: other words than the stored ones are an edit
+    whole: bool = False
+
+
+_FIELDS = tuple(NewPost.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
 class SaveResult:
-    """What became of a batch. `ids` are the new rows in the order in which their posts were given."""
+    """What became of a batch. `ids` are the new posts in the order given; `saved` counts new hot titles too."""
 
     saved: int
     repeats: int
     ids: tuple[int, ...]
     #: posts not stored because their page was objected to (retention.object_to)
     objected: int = 0
+    #: known posts that say something else now
+    edited: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,6 +81,9 @@ class PostRow:
     source_id: str
     author_key: str | None
     place_hint: str
+    published_estimated: bool = False
+    #: collected by a back-fill, on purpose and late: no news by itself
+    backfilled: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,21 +105,9 @@ def content_sha256(title: str, body: str) -> str:
     return hashlib.sha256(f"{title}\n{body}".encode()).hexdigest()
 
 
-def spellings(url: str) -> list[str]:
-    """The address with and without a final slash, by http and by https, without its fragment."""
-    plain = urldefrag(url.strip()).url.removesuffix("/")
-    rest = plain.partition("://")[2]
-    forms = [f"http://{rest}", f"https://{rest}"] if plain.startswith(("http://", "https://")) else [plain]
-    return [form + slash for form in forms for slash in ("", "/")]
-
-
-def objection_key(url: str) -> str:
-    """Row of `meta` that remembers an objection; the address itself is not kept."""
-    return "objection:" + hashlib.sha256(spellings(url)[0].encode()).hexdigest()[:30]
-
-
 def save_posts(session: Session, posts: Sequence[NewPost]) -> SaveResult:
-    """Store what is new, index it, and refresh the engagement of what is known.
+    """Store what is new, index it, refresh the engagement of what is known, and notice where it says something else.
+    Hot titles are no posts: they are kept apart.
 
     A repeat has the source and external id of a stored post, or its source, content and author (when the
     source names no author: its source, content and address). A repeat is not stored again.
@@ -112,12 +117,35 @@ def save_posts(session: Session, posts: Sequence[NewPost]) -> SaveResult:
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SAVERS})
     rows = [_values(post) for post in posts]
-    objected = _objected(session, {row["url"] for row in rows if row["url"]})
-    welcome = [row for row in rows if row["url"] not in objected]
-    new, repeats = _split(session, welcome)
+    # asked in the transaction that writes: an objection that came while a page was on its way counts
+    objections = stops.in_force(session, "objection")
+    welcome = [row for row in rows if not objections.of_post(row["source_id"], row["url"], row["author_key"])]
+    titles = [row for row in welcome if hot_titles.is_title(row["provenance"])]
+    hot = hot_titles.keep(
+        session, [NewPost(**{name: row[name] for name in _FIELDS if name in row}) for row in titles]
+    )
+    new, repeats = _split(session, [row for row in welcome if not hot_titles.is_title(row["provenance"])])
     ids = _insert(session, new)
     _refresh_engagement(session, repeats)
-    return SaveResult(len(ids), len(welcome) - len(ids), tuple(ids), len(rows) - len(welcome))
+    fresh = [
+        Measure(id_, row["published_at"], row["fetched_at"], row["engagement"]) for id_, row in ids.items()
+    ]
+    keep_counts(session, [*fresh, *(_measure(id_, one) for id_, one in repeats.items())])
+    whole = {_identity(row) for post, row in zip(posts, rows, strict=True) if post.whole}
+    edited = note_edits(
+        session,
+        [
+            Reading(
+                id_, row["title"], row["text"], row["content_sha256"], row["fetched_at"], row["provenance"]
+            )
+            for id_, (stored, row) in repeats.items()
+            if _identity(row) == _identity(stored)
+            and _identity(row) in whole
+            and row["content_sha256"] != stored["content_sha256"]
+        ],
+    )
+    saved = len(ids) + hot
+    return SaveResult(saved, len(welcome) - saved, tuple(ids), len(rows) - len(welcome), tuple(edited))
 
 
 def other_texts(session: Session, posts: Sequence[NewPost]) -> set[tuple[str, str]]:
@@ -152,6 +180,8 @@ def _values(post: NewPost) -> dict[str, Any]:
         "engagement": dict(post.engagement),
         "content_sha256": content_sha256(title, body),
         "provenance": dict(post.provenance),
+        "received": post.received,
+        "original": post.original,
         "unavailable_at": None,
     }
 
@@ -167,14 +197,6 @@ def _chunks(items: Sequence[Any], size: int = _CHUNK) -> Iterable[Sequence[Any]]
     return (items[at : at + size] for at in range(0, len(items), size))
 
 
-def _objected(session: Session, urls: set[str]) -> set[str]:
-    keys = {url: objection_key(url) for url in urls}
-    barred: set[str] = set()
-    for chunk in _chunks(sorted(set(keys.values()))):
-        barred.update(session.scalars(select(Meta.key).where(Meta.key.in_(chunk))))
-    return {url for url, key in keys.items() if key in barred}
-
-
 def _identity(row: dict[str, Any]) -> tuple[str, str]:
     return row["source_id"], row["external_id"]
 
@@ -186,8 +208,8 @@ def _content(row: dict[str, Any]) -> tuple[str, str, str, bool]:
 
 def _split(
     session: Session, rows: list[dict[str, Any]]
-) -> tuple[list[dict[str, Any]], dict[int, tuple[JsonDict, JsonDict]]]:
-    """The rows to insert, and by id of a stored post: its engagement as stored and as seen now."""
+) -> tuple[list[dict[str, Any]], dict[int, tuple[dict[str, Any], dict[str, Any]]]]:
+    """The rows to insert, and by id of a stored post: what is stored and what was read now."""
     columns = (
         Post.id,
         Post.source_id,
@@ -196,8 +218,9 @@ def _split(
         Post.author_key,
         Post.url,
         Post.engagement,
+        Post.published_at,
     )
-    known: dict[tuple[Any, ...], tuple[int, JsonDict]] = {}
+    known: dict[tuple[Any, ...], dict[str, Any]] = {}
     identity = tuple_(Post.source_id, Post.external_id)
     conditions = []
     for chunk in _chunks(rows):
@@ -206,17 +229,17 @@ def _split(
     for condition in conditions:
         for found in session.execute(select(*columns).where(condition)).mappings():
             stored = dict(found)
-            known[_identity(stored)] = (stored["id"], stored["engagement"])
+            known[_identity(stored)] = stored
             if _tells_apart(stored):
-                known.setdefault(_content(stored), (stored["id"], stored["engagement"]))
+                known.setdefault(_content(stored), stored)
     new: list[dict[str, Any]] = []
-    repeats: dict[int, tuple[JsonDict, JsonDict]] = {}
+    repeats: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
     seen: set[tuple[Any, ...]] = set()
     for row in rows:
         keys = [_identity(row), *([_content(row)] if _tells_apart(row) else [])]
         hit = next((known[key] for key in keys if key in known), None)
         if hit is not None:
-            repeats[hit[0]] = (hit[1], row["engagement"])
+            repeats[hit["id"]] = (hit, row)
         elif not any(key in seen for key in keys):
             new.append(row)
         seen.update(keys)
@@ -228,7 +251,8 @@ def _tells_apart(row: dict[str, Any]) -> bool:
     return row["author_key"] is not None or bool(row["url"])
 
 
-def _insert(session: Session, rows: list[dict[str, Any]]) -> list[int]:
+def _insert(session: Session, rows: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """The new rows by their id, in their order."""
     ids: dict[tuple[str, str], int] = {}
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     statement = (
@@ -241,13 +265,18 @@ def _insert(session: Session, rows: list[dict[str, Any]]) -> list[int]:
             ids[source, external] = id_
     stored = [row for row in rows if _identity(row) in ids]
     add_to_index(session, [IndexRow(ids[_identity(row)], row["title"], row["text"]) for row in stored])
-    return [ids[_identity(row)] for row in stored]
+    return {ids[_identity(row)]: row for row in stored}
 
 
-def _refresh_engagement(session: Session, repeats: dict[int, tuple[JsonDict, JsonDict]]) -> None:
+def _measure(id_: int, one: tuple[dict[str, Any], dict[str, Any]]) -> Measure:
+    stored, seen = one
+    return Measure(id_, stored["published_at"], seen["fetched_at"], seen["engagement"])
+
+
+def _refresh_engagement(session: Session, repeats: dict[int, tuple[dict[str, Any], dict[str, Any]]]) -> None:
     for id_, (stored, seen) in repeats.items():
-        merged = stored | seen
-        if merged != stored:
+        merged = stored["engagement"] | seen["engagement"]
+        if merged != stored["engagement"]:
             session.execute(update(Post).where(Post.id == id_).values(engagement=merged))
 
 
@@ -263,12 +292,15 @@ def unjudged(session: Session, limit: int) -> list[PostRow]:
             Post.source_id,
             Post.author_key,
             Post.place_hint,
+            Post.published_estimated,
+            Post.provenance,
         )
         .where(Post.judged_at.is_(None))
         .order_by(Post.id)
         .limit(limit)
     )
-    return [PostRow(*row) for row in session.execute(query)]
+    rows: list[Any] = list(session.execute(query))
+    return [PostRow(*[*row[:-1], BACKFILL in (row[-1] or {})]) for row in rows]
 
 
 def count_unjudged(session: Session) -> int:
@@ -291,7 +323,7 @@ def set_aside(
         row=row,
         field=storable(field)[:120],
         reason=storable(reason),
-        payload=_storable_json(payload),
+        payload=storable_json(payload),
         created_at=now,
     )
     session.add(entry)
@@ -299,13 +331,14 @@ def set_aside(
     return entry.id
 
 
-def _storable_json(value: Any) -> Any:
+def storable_json(value: Any) -> Any:
+    """A copy of a JSON value whose texts every database takes."""
     if isinstance(value, str):
         return storable(value)
     if isinstance(value, dict):
-        return {storable(str(key)): _storable_json(inner) for key, inner in value.items()}
+        return {storable(str(key)): storable_json(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_storable_json(inner) for inner in value]
+        return [storable_json(inner) for inner in value]
     return value
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy.orm import Session, aliased
 
 from incidents.models import Deadline, Incident, IncidentEvent, IncidentHour, IncidentPost, Judgement, Post
+from incidents.revisions import RevisionView, last_edits
 from incidents.states import OPEN_STATES, State
 
 
@@ -45,6 +46,8 @@ class IncidentView:
     responded_at: datetime | None
     evaluated_at: datetime | None
     closed_at: datetime | None
+    #: departments that help 协办; read by get_incident only
+    co: tuple[str, ...] = ()
 
     @property
     def is_open(self) -> bool:
@@ -76,6 +79,9 @@ class PostView:
     signal: bool = False
     about: str = ""
     abstain: bool = False
+    #: when other words were last noticed, and the words before them
+    edited_at: datetime | None = None
+    words_before: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,17 +156,58 @@ def family(session: Session, incident_id: int) -> list[int]:
 
 def get_incident(session: Session, key: int | str) -> IncidentView | None:
     """One incident by row id or by number ("QS-2026-000017"), or None."""
-    query = select(Incident).where(Incident.id == key if isinstance(key, int) else Incident.number == key)
-    row = session.scalar(query)
-    if row is None:
+    child = aliased(Incident)
+    parent = select(child.id).where(child.parent_id == Incident.id).exists()
+    query = select(Incident, parent)
+    found = session.execute(
+        query.where(Incident.id == key if isinstance(key, int) else Incident.number == key)
+    ).one_or_none()
+    if found is None:
         return None
-    members = family(session, row.id)
+    row: Incident = found[0]
+    members = family(session, row.id) if found[1] else [row.id]
+    co = _helpers(session, row) if row.department else ()
     if len(members) == 1:
-        return _view(row)
+        return replace(_view(row), co=co)
     totals = session.execute(
         select(func.sum(Incident.posts), func.sum(Incident.voices)).where(Incident.id.in_(members))
     ).one()
-    return _view(row, int(totals[0]), int(totals[1]))
+    return replace(_view(row, int(totals[0]), int(totals[1])), co=co)
+
+
+def _helpers(session: Session, row: Incident) -> tuple[str, ...]:
+    """Departments that the assignment of the present epoch names as helpers; found by the incident's own events."""
+    payload = session.scalar(
+        select(IncidentEvent.payload)
+        .where(
+            IncidentEvent.incident_id == row.id,
+            IncidentEvent.kind == "assigned",
+            IncidentEvent.epoch == row.epoch,
+        )
+        .order_by(IncidentEvent.seq.desc())
+        .limit(1)
+    )
+    return tuple(payload.get("co", ())) if payload else ()
+
+
+def _assigned(session: Session, which: ColumnElement[bool]) -> dict[int, tuple[str, ...]]:
+    """Helpers of incidents that are in the hands of a department: the assignment of the present epoch names them."""
+    query = (
+        select(IncidentEvent.incident_id, IncidentEvent.payload)
+        .join(Incident, Incident.id == IncidentEvent.incident_id)
+        .where(
+            IncidentEvent.kind == "assigned", IncidentEvent.epoch == Incident.epoch, Incident.department != ""
+        )
+    )
+    return {row[0]: tuple(row[1].get("co", ())) for row in session.execute(query.where(which)) if row[0]}
+
+
+def helped_by(
+    session: Session, department: str, states: Sequence[str] = tuple(OPEN_STATES)
+) -> frozenset[int]:
+    """Ids of incidents in these states that a department helps with."""
+    found = _assigned(session, Incident.state.in_([str(state) for state in states]))
+    return frozenset(incident for incident, co in found.items() if department in co)
 
 
 def list_incidents(
@@ -175,14 +222,18 @@ def list_incidents(
     limit: int = 200,
     before_id: int | None = None,
 ) -> list[IncidentView]:
-    """Incidents in these states, newest detection first. `since`/`until` bound the detection time."""
+    """Incidents in these states, newest detection first. `since`/`until` bound the detection time.
+
+    `department`: those that it leads or helps with.
+    """
     query = select(Incident).where(Incident.state.in_([str(state) for state in states]))
     if domain:
         query = query.where(Incident.domain == domain)
     if district:
         query = query.where(Incident.district == district)
     if department:
-        query = query.where(Incident.department == department)
+        helped = helped_by(session, department, states)
+        query = query.where(or_(Incident.department == department, Incident.id.in_(helped)))
     if since is not None:
         query = query.where(Incident.detected_at >= since)
     if until is not None:
@@ -226,18 +277,20 @@ def events_of(session: Session, incident_id: int) -> list[EventView]:
     rows = session.scalars(
         select(IncidentEvent).where(IncidentEvent.incident_id == incident_id).order_by(IncidentEvent.seq)
     )
-    return [_event(row) for row in rows]
+    return [event_view(row) for row in rows]
 
 
 def latest_events(session: Session, limit: int = 100, kinds: Sequence[str] | None = None) -> list[EventView]:
     """The newest events of all incidents, newest first."""
     query = select(IncidentEvent).order_by(IncidentEvent.seq.desc()).limit(limit)
     return [
-        _event(row) for row in session.scalars(query.where(IncidentEvent.kind.in_(kinds)) if kinds else query)
+        event_view(row)
+        for row in session.scalars(query.where(IncidentEvent.kind.in_(kinds)) if kinds else query)
     ]
 
 
-def _event(row: IncidentEvent) -> EventView:
+def event_view(row: IncidentEvent) -> EventView:
+    """One event as pages and documents show it."""
     return EventView(
         seq=row.seq,
         incident_id=row.incident_id,
@@ -275,10 +328,14 @@ def posts_of(
             copies[original] = copies.get(original, 0) + 1
         else:
             shown.append((post, judgement))
-    return [_post(post, judgement, copies.get(post.id, 0)) for post, judgement in shown[:limit]]
+    edits = last_edits(session, [post.id for post, _ in shown[:limit]])
+    return [
+        _post(post, judgement, copies.get(post.id, 0), edits.get(post.id))
+        for post, judgement in shown[:limit]
+    ]
 
 
-def _post(post: Post, judgement: Judgement | None, copies: int) -> PostView:
+def _post(post: Post, judgement: Judgement | None, copies: int, edit: RevisionView | None = None) -> PostView:
     return PostView(
         id=post.id,
         source_id=post.source_id,
@@ -300,7 +357,38 @@ def _post(post: Post, judgement: Judgement | None, copies: int) -> PostView:
         signal=judgement.signal if judgement else False,
         about=judgement.about if judgement else "",
         abstain=judgement.abstain if judgement else False,
+        edited_at=edit.noticed_at if edit else None,
+        words_before=f"{edit.old_title}\n{edit.old_text}".strip() if edit else "",
     )
+
+
+@dataclass(frozen=True)
+class Glimpse:
+    """The little that a message says of an incident's posts: the words of the first one, and how many sources there are."""
+
+    words: str
+    sources: int
+
+
+def glimpse(session: Session, incident_id: int) -> Glimpse:
+    """What a message says of the posts of an incident and of those merged into it, without reading them all."""
+    members = family(session, incident_id)
+    mine = (
+        select(Post, Judgement.near_copy_of)
+        .join(IncidentPost, IncidentPost.post_id == Post.id)
+        .outerjoin(Judgement, Judgement.post_id == Post.id)
+        .where(IncidentPost.incident_id.in_(members))
+    )
+    # an original rather than a copy of one
+    first = session.execute(
+        mine.with_only_columns(Post.title, Post.text)
+        .order_by(Judgement.near_copy_of.is_not(None), Post.published_at, Post.id)
+        .limit(1)
+    ).first()
+    if first is None:
+        return Glimpse("", 0)
+    sources = session.scalar(mine.with_only_columns(func.count(Post.source_id.distinct())))
+    return Glimpse(first.title or first.text, sources or 0)
 
 
 def sources_of(session: Session, incident_id: int) -> dict[str, int]:

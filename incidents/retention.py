@@ -6,33 +6,33 @@ leaves one event with counts in the record, and nothing of what was removed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import cast
 
 from sqlalchemy import delete, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from config.settings import PrivacySettings
-from incidents import proposals
+from incidents import evidence, hot_titles, proposals, stops
 from incidents.index import compact_index, remove_from_index
 from incidents.lifecycle import record_act
 from incidents.models import (
+    HotTitle,
     Incident,
     IncidentEvent,
     IncidentHour,
     IncidentPost,
     Judgement,
     LoginSession,
-    Meta,
     Post,
     Quarantine,
 )
-from incidents.posts import objection_key, spellings
+from incidents.stops import Scope, Stops, spellings
 
 _BATCH = 500
-#: states in which an incident is over
-_OVER = ("closed", "false_alarm")
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class PurgeReport:
     clusters: int  # clusters that never emerged and have no post left
     quarantine: int  # input rows set aside
     sessions: int  # console sessions past their end
+    originals: int = 0  # evidence files of posts; those of open incidents never go
+    hot_titles: int = 0  # titles of hot lists
 
     @property
     def anything(self) -> bool:
@@ -53,23 +55,37 @@ class PurgeReport:
 
 @dataclass(frozen=True)
 class ObjectionReport:
-    """How many stored posts an objection removed. The address stays barred even when there was none."""
+    """What an objection removed. Its target stays barred even when there was nothing."""
 
     posts: int
+    #: originals marked as removed, other posts' in the same answers included
+    originals: int = 0
+    #: files that may hold the post and have to go now (incidents.vault)
+    names: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    set_aside: int = 0
 
 
 def purge(session: Session, now: datetime, privacy: PrivacySettings, *, actor: str = "system") -> PurgeReport:
     """Remove what is older than `privacy` allows; age counts from the fetch.
 
     A post outside any incident (or in a cluster that never emerged) lives `post_days`. The posts of an incident
-    stay while it is open and `incident_post_days` after its last event; a merged one follows its parent.
+    stay while it is open and `incident_post_days` after its last event; a merged one follows its parent. Their originals
+    stay `evidence_days` after it, at most as long as the posts. Files are not touched here: spiders.evidence_job.sweep
+    removes those that no row needs any more.
     """
     free_until = now - timedelta(days=privacy.post_days)
     evidence_until = now - timedelta(days=privacy.incident_post_days)
     _erase_on_disk(session)
-    evidence = _evidence(session, evidence_until)
+    over = _over_since(session, now - timedelta(days=privacy.evidence_days))
+    originals = evidence.purge_over(session, over, now, actor=actor)
+    old = _of_incidents_over(session, evidence_until)
     free = _free(session, free_until)
-    _remove_posts(session, [*evidence, *free], now)
+    originals += evidence.purge_with_posts(session, [*old, *free], evidence.WITH_POST, now, actor=actor)
+    _remove_posts(session, [*old, *free], now)
+    if titles := hot_titles.move_old(session):
+        originals += evidence.purge_with_posts(session, titles, evidence.WITH_POST, now, actor=actor)
+        _remove_posts(session, titles, now)
+    hot = hot_titles.forget(session, free_until)
     proposals.forget_before(session, free_until)
     clusters = _remove_empty_clusters(session, free_until)
     aside = session.scalars(
@@ -80,8 +96,8 @@ def purge(session: Session, now: datetime, privacy: PrivacySettings, *, actor: s
     ended = session.scalars(
         delete(LoginSession).where(LoginSession.expires_at < now).returning(LoginSession.account_id)
     ).all()
-    report = PurgeReport(len(free), len(evidence), clusters, len(aside), len(ended))
-    if evidence or free:
+    report = PurgeReport(len(free), len(old), clusters, len(aside), len(ended), originals, hot)
+    if old or free:
         compact_index(session)
     if report.anything:
         record_act(session, "purged", asdict(report), actor=actor, channel="system", now=now)
@@ -89,26 +105,149 @@ def purge(session: Session, now: datetime, privacy: PrivacySettings, *, actor: s
 
 
 def object_to(
-    session: Session, url: str, now: datetime, *, actor: str = "operator", channel: str = "cli"
+    session: Session,
+    url: str,
+    now: datetime,
+    *,
+    reason: str = "objection to one page",
+    actor: str = "operator",
+    channel: str = "cli",
+    files: Iterable[str] = (),
 ) -> ObjectionReport:
-    """Remove every post at this address and never store it again (an author's objection).
+    """Remove every post at this address and never fetch or store it again (an author's objection).
 
-    Scheme, trailing slash and fragment make no difference. Only a hash of the address is kept.
+    Scheme, trailing slash and fragment make no difference. Only a hash of the address is kept. `files` are further answers
+    that hold the post (spiders.traces.mentions): their originals go too, whatever other posts they hold.
     """
+    return objection(session, "page", url, now, reason=reason, actor=actor, channel=channel, files=files)
+
+
+def objection(
+    session: Session,
+    scope: Scope,
+    target: str,
+    now: datetime,
+    *,
+    reason: str,
+    actor: str,
+    channel: str,
+    files: Iterable[str] = (),
+) -> ObjectionReport:
+    """Somebody objects: remove what is stored of it, for good, and let nothing of it be fetched or stored any more.
+
+    `scope` is host, prefix, page, source or author (by pseudonym). Posts go with judgement, labels and search index as
+    in a purge, set-aside rows of the same origin or address too; numbers of incidents stay. Raises incidents.states.Refused
+    for a target that cannot be meant or an empty reason.
+    """
+    stop = stops.make(
+        session, "objection", scope, target, reason=reason, actor=actor, channel=channel, now=now
+    )
+    return enforce(session, stop, now, actor=actor, channel=channel, address=target, files=files)
+
+
+def enforce(
+    session: Session,
+    stop: stops.Stop,
+    now: datetime,
+    *,
+    actor: str,
+    channel: str,
+    address: str = "",
+    files: Iterable[str] = (),
+) -> ObjectionReport:
+    """Remove what is stored in spite of an objection that is in force; leaves its counts in the record.
+
+    The caller deletes the originals that the report names (incidents.vault).
+    """
+    scope = cast("Scope", stop.scope)
     _erase_on_disk(session)
-    addresses = spellings(url)
-    found = [Post.url.in_(addresses), *(Post.url.startswith(f"{one}#", autoescape=True) for one in addresses)]
-    ids = list(session.scalars(select(Post.id).where(or_(*found))))
+    ids = _concerned(session, scope, stop.target, address)
+    names = evidence.names_of_posts(session, ids) | set(files)
+    originals = evidence.purge_with_posts(session, ids, evidence.BY_OBJECTION, now, actor=actor)
+    originals += evidence.purge_names(session, names, evidence.BY_NEIGHBOUR, now, actor=actor)
     _remove_posts(session, ids, now)
+    titles = hot_titles.object_to(session, _titles(session, scope, stop.target))
     if ids:
         compact_index(session)
-    key = objection_key(url)
-    if session.get(Meta, key) is None:
-        session.add(Meta(key=key, value=now.isoformat()))
-        session.flush()
-    about = {"posts": len(ids), "address_sha256": key.removeprefix("objection:")}
-    record_act(session, "objection", about, actor=actor, channel=channel, now=now)
-    return ObjectionReport(len(ids))
+    aside = _remove_set_aside(session, scope, stop.target)
+    about = {
+        "scope": scope,
+        "target": stop.target,
+        "posts": len(ids) + titles,
+        "originals": originals,
+        "set_aside": aside,
+    }
+    record_act(session, "objection_enforced", about, actor=actor, channel=channel, now=now)
+    return ObjectionReport(len(ids) + titles, originals, tuple(sorted(names)), aside)
+
+
+def _titles(session: Session, scope: Scope, target: str) -> list[str]:
+    """Addresses of hot-list titles that an objection concerns."""
+    asked = _only(scope, target)
+    rows = session.execute(select(HotTitle.source_id, HotTitle.url))
+    return [row.url for row in rows if asked.of_source(row.source_id) or asked.of_url(row.url)]
+
+
+def objected_posts(session: Session, scope: Scope, target: str) -> list[int]:
+    """Ids of the stored posts that an objection concerns. Raises Refused for a target that cannot be meant."""
+    return _concerned(session, scope, stops.target_of(scope, target), target)
+
+
+def _concerned(session: Session, scope: Scope, kept: str, address: str = "") -> list[int]:
+    """The same of a target as it is kept; `address` of a page, where it is known, spares asking every post."""
+    if scope == "author":
+        return list(session.scalars(select(Post.id).where(Post.author_key == kept).order_by(Post.id)))
+    if scope == "source":
+        return list(session.scalars(select(Post.id).where(Post.source_id == kept).order_by(Post.id)))
+    if scope == "page" and address.strip() != kept and address:
+        addresses = spellings(address)
+        begins = (Post.url.startswith(f"{one}#", autoescape=True) for one in addresses)
+        likely = or_(Post.url.in_(addresses), *begins)
+    elif scope == "page":
+        likely = Post.url != ""
+    else:
+        host = kept.removeprefix("*.").partition("/")[0]
+        likely = func.lower(Post.url).contains(host, autoescape=True)
+    asked = _only(scope, kept)
+    rows = session.execute(select(Post.id, Post.url).where(likely).order_by(Post.id))
+    return [row.id for row in rows if asked.of_url(row.url) is not None]
+
+
+def _only(scope: Scope, target: str) -> Stops:
+    """This one objection, to be asked for addresses."""
+    return Stops((stops.Stop("objection", scope, target, "", "", datetime.min.replace(tzinfo=UTC)),))
+
+
+def _remove_set_aside(session: Session, scope: Scope, target: str) -> int:
+    """Rows set aside of the same origin or address; they hold no author, so an author's cannot be found."""
+    asked = _only(scope, target)
+    ids = [
+        row.id
+        for row in session.execute(select(Quarantine.id, Quarantine.origin, Quarantine.payload))
+        if asked.of_source(row.origin) or asked.of_url(_address(row.payload))
+    ]
+    for chunk in _chunks(ids):
+        session.execute(delete(Quarantine).where(Quarantine.id.in_(chunk)))
+    return len(ids)
+
+
+def _address(payload: dict[str, object]) -> str:
+    return str(payload.get("url") or payload.get("link") or "")
+
+
+def overlooked(session: Session) -> list[tuple[stops.Stop, int]]:
+    """Objections in force of which posts are stored nevertheless (a restored backup, a row changed by hand), with their number."""
+    found = []
+    pages: dict[str, stops.Stop] = {}
+    for stop in stops.active(session, "objection"):
+        if stop.scope == "page":
+            pages[stop.target] = stop
+        elif ids := _concerned(session, cast("Scope", stop.scope), stop.target):
+            found.append((stop, len(ids)))
+    if pages:  # only hashes are known: every stored address is asked once
+        counts = Counter(stops.page_key(url) for url in session.scalars(select(Post.url)) if url)
+        found += [(stop, counts[key]) for key, stop in pages.items() if counts[key]]
+    return found
 
 
 def _erase_on_disk(session: Session) -> None:
@@ -127,7 +266,7 @@ def _free(session: Session, until: datetime) -> list[int]:
     return list(session.scalars(query))
 
 
-def _evidence(session: Session, until: datetime) -> list[int]:
+def _of_incidents_over(session: Session, until: datetime) -> list[int]:
     ids = _over_since(session, until)
     found: list[int] = []
     for chunk in _chunks(ids):
@@ -146,7 +285,7 @@ def _over_since(session: Session, until: datetime) -> list[int]:
     query = (
         select(Incident.id)
         .join(IncidentEvent, IncidentEvent.incident_id == Incident.id)
-        .where(Incident.state.in_(_OVER))
+        .where(Incident.state.in_(evidence.OVER))
         .group_by(Incident.id)
         .having(last < until)
     )

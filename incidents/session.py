@@ -2,32 +2,54 @@
 
 from __future__ import annotations
 
+import secrets
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
-from incidents.trouble import explain
+from config.departments import Departments
+from incidents.trouble import SchemaTooNew, explain
 
 #: other rooms annotate with this name, so that the ORM is imported in this folder only
 __all__ = ["Database", "Session"]
 
 
+#: first number of the advisory locks by which processes see each other ("own")
+_LIVES = 0x6F776E
+#: schema and engine version as the database itself says; one look-up in two tables of one row each
+_STAMP = text(
+    "SELECT (SELECT max(version_num) FROM alembic_version) || '/' ||"
+    " (SELECT value FROM meta WHERE key = 'engine_version')"
+)
+
+
 class Database:
     """One database. `transaction()` writes, `reading()` only reads; both close what they opened.
 
-    Both raise DatabaseTrouble (incidents.trouble) when it is locked, full, read-only, damaged or unreachable.
+    Both raise DatabaseTrouble (incidents.trouble) when it is locked, full, read-only, damaged or unreachable; a write
+    transaction raises SchemaTooNew when a newer version has migrated the database under this running process.
     """
 
-    def __init__(self, url: str, *, audit_key: bytes, busy_timeout_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        audit_key: bytes,
+        busy_timeout_s: float = 10.0,
+        departments: Departments | None = None,
+    ) -> None:
         self.url = url
         #: signs the chain of events; sessions carry it as session.info["audit_key"]
         self.audit_key = audit_key
+        #: schema and engine version that this process was opened with ("0003/1"); "" when it does not guard them
+        self.stamp = ""
         parsed = make_url(url)
         #: where it is, as sentences name it: never with a password
         self.place = str(parsed.database) if parsed.get_backend_name() == "sqlite" else repr(parsed)
@@ -38,9 +60,19 @@ class Database:
                 Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
             options["connect_args"] = {"timeout": busy_timeout_s, "check_same_thread": False}
         self.engine: Engine = create_engine(url, **options)
+        self._presence: tuple[int, Connection] | None = None
+        self._presence_lock = threading.Lock()
         if self.is_sqlite:
             _prepare_sqlite(self.engine, busy_timeout_s)
+        else:
+            _prepare_postgresql(self.engine, busy_timeout_s)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False, info={"audit_key": audit_key})
+        if departments is not None:
+            self.know(departments)
+
+    def know(self, departments: Departments) -> None:
+        """Sessions carry the units as session.info["departments"]: no way in assigns to one that is complained of."""
+        self._sessions.configure(info={"audit_key": self.audit_key, "departments": departments})
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -49,6 +81,7 @@ class Database:
             if self.is_sqlite:
                 # BEGIN IMMEDIATE: a reader that turns writer would get SQLITE_BUSY without waiting
                 session.execute(text("BEGIN IMMEDIATE"))
+            self._guard(session)
             yield session
 
     @contextmanager
@@ -59,6 +92,39 @@ class Database:
                 session.execute(text("BEGIN"))
             yield session
             session.rollback()
+
+    def _guard(self, session: Session) -> None:
+        """Refuse to write what a newer program has taken over while this one ran."""
+        if self.stamp and (found := session.scalar(_STAMP)) != self.stamp:
+            raise SchemaTooNew(
+                f"{self.place}: another version of Quansheng has taken over this database (schema/engine {found}; "
+                f"this process was started with {self.stamp}): this process writes nothing more; "
+                "start the newer version instead"
+            )
+
+    def presence(self) -> int:
+        """Number under which other processes see that this one lives (`session.lives`); 0 on SQLite, where nobody looks.
+
+        It is a lock that the PostgreSQL server itself takes away as soon as this process is gone, however it ended.
+        """
+        if self.is_sqlite:
+            return 0
+        with self.telling(), self._presence_lock:
+            number, connection = self._presence or (0, None)
+            if connection is not None:
+                try:
+                    connection.execute(text("SELECT 1"))
+                    return number
+                except DBAPIError:
+                    connection.close()  # and with it the old number, which others may hold for dead by now
+            connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            connection.detach()
+            number = secrets.randbelow(2**31 - 1) + 1
+            connection.execute(
+                text("SELECT pg_advisory_lock(:kind, :number)"), {"kind": _LIVES, "number": number}
+            )
+            self._presence = number, connection
+            return number
 
     @contextmanager
     def telling(self) -> Iterator[None]:
@@ -73,7 +139,17 @@ class Database:
 
     def close(self) -> None:
         """Close every connection."""
+        with self._presence_lock:
+            if self._presence is not None:
+                self._presence[1].close()
+                self._presence = None
         self.engine.dispose()
+
+
+def lives(session: Session, presence: int) -> bool:
+    """Whether the process of this number (Database.presence) is still connected to this PostgreSQL."""
+    free = text("SELECT pg_try_advisory_xact_lock(:kind, :number)")
+    return not session.scalar(free, {"kind": _LIVES, "number": presence})
 
 
 def _prepare_sqlite(engine: Engine, busy_timeout_s: float) -> None:
@@ -87,3 +163,20 @@ def _prepare_sqlite(engine: Engine, busy_timeout_s: float) -> None:
         cursor.execute(f"PRAGMA busy_timeout={int(busy_timeout_s * 1000)}")
         cursor.execute("PRAGMA cache_size=-32000")
         cursor.close()
+
+
+def _prepare_postgresql(engine: Engine, busy_timeout_s: float) -> None:
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        settings = {
+            # locks are waited for as long as on SQLite
+            "lock_timeout": f"{int(busy_timeout_s * 1000)}ms",
+            # the server notices within half a minute that a machine is gone, and gives its locks to the others
+            "tcp_keepalives_idle": "10",
+            "tcp_keepalives_interval": "5",
+            "tcp_keepalives_count": "3",
+        }
+        calls = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in settings.items())
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {calls}")
+        connection.commit()

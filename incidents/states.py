@@ -79,8 +79,17 @@ class Situation:
     track: str = ""
     why: dict[str, Any] = field(default_factory=dict)
     page_acknowledged_epoch: int = -1  # last epoch whose page a person acknowledged
+    #: last epoch in which a person found the matter real: nobody is asked any more in it
+    confirmed_epoch: int = -1
+    level_version: int = 0  # version of the event that gave the grade
+    #: who acknowledged the present epoch, in order, each once
+    acknowledged_by: tuple[str, ...] = ()
+    co: tuple[str, ...] = ()  # co-handling departments 协办
+    named: tuple[str, ...] = ()  # a person said: complained of 投诉对象
+    cleared: tuple[str, ...] = ()  # a person said: not complained of, though posts seem to say so
     before: State | None = None  # state to go back to on unmerge
     times: dict[str, datetime] = field(default_factory=dict)  # first instants: detected_at, confirmed_at ...
+    began_at: datetime | None = None  # of the present round: its detection, or its reopening
 
 
 @dataclass(frozen=True)
@@ -115,6 +124,13 @@ class Acknowledge:
 
 
 @dataclass(frozen=True)
+class AskAgain:
+    """The system's own: acknowledged, but nothing was done for too long; the ladder begins anew in the next epoch."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Confirm:
     """研判属实: the matter is real. With a `level` the grade is definite; without one a proposed grade stays proposed."""
 
@@ -128,6 +144,7 @@ class FalseAlarm:
 
     reason: str
     note: str = ""
+    approver: str = ""  # needed once a department has signed for it
 
 
 @dataclass(frozen=True)
@@ -161,6 +178,21 @@ class Assign:
     department: str
     officer: str = ""
     reason: str = ""
+    co: tuple[str, ...] = ()  # departments that help 协办
+    #: supervision or the superior body that names the handler where everybody else is complained of
+    decided_by: str = ""
+
+
+@dataclass(frozen=True)
+class NameComplained:
+    """投诉对象更正: a person says whom the matter complains about, beside or against what the posts seem to say.
+
+    `units` are complained of whatever the posts say, `cleared` are not. Each time replaces what was said before.
+    """
+
+    units: tuple[str, ...]
+    cleared: tuple[str, ...]
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -172,8 +204,38 @@ class SignFor:
 
 @dataclass(frozen=True)
 class Return:
-    """退回: the department says that it is not responsible."""
+    """退回: the department says that it is not responsible. After the rule's time an approver must let it."""
 
+    reason: str
+    late_approved_by: str = ""
+
+
+@dataclass(frozen=True)
+class Inform:
+    """发布权威信息: first authoritative information is public; no answer to the matter yet. `url` is its evidence."""
+
+    url: str
+    summary: str = ""
+    published_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class HoldPress:
+    """举行新闻发布会: a press conference was held; `url` is its record."""
+
+    url: str
+    summary: str = ""
+    held_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Extend:
+    """延期: a named approver gives one clock `units` of its rule more. Limits are checked where rules are known."""
+
+    rule_id: str
+    units: int
+    due_at: datetime
+    approver: str
     reason: str
 
 
@@ -239,8 +301,13 @@ Command = (
     | Unmerge
     | Split
     | Assign
+    | NameComplained
     | SignFor
     | Return
+    | AskAgain
+    | Inform
+    | HoldPress
+    | Extend
     | Respond
     | Evaluate
     | Close
@@ -250,11 +317,22 @@ Command = (
     | Note
 )
 
-#: Which commands a state allows. `Note` is allowed in all but watching; `SetLevel`, `Split` and `Acknowledge` in every open state.
+#: What every open state allows besides its own moves. `Note` is allowed in all states but watching.
+ALWAYS_OPEN: tuple[type, ...] = (
+    Acknowledge,
+    SetLevel,
+    NameComplained,
+    Split,
+    Inform,
+    HoldPress,
+    Extend,
+    Note,
+)
+#: Which commands a state allows by itself.
 MOVES: dict[State, tuple[type, ...]] = {
     State.WATCHING: (Detect,),
-    State.DETECTED: (Confirm, FalseAlarm, Merge),
-    State.CONFIRMED: (Assign, FalseAlarm, Merge),
+    State.DETECTED: (Confirm, FalseAlarm, Merge, AskAgain),
+    State.CONFIRMED: (Assign, FalseAlarm, Merge, AskAgain),
     State.ASSIGNED: (SignFor, Assign, Return, Respond, Merge),
     State.ACKNOWLEDGED: (Respond, Assign, Return, FalseAlarm),
     State.RESPONDED: (Evaluate, Respond),
@@ -281,7 +359,7 @@ STATE_ZH = {
 def allowed(state: State) -> tuple[type, ...]:
     """Commands that `state` accepts, in the order in which a person would look for them."""
     if state in OPEN_STATES:
-        return (*MOVES[state], Acknowledge, SetLevel, Split, Note)
+        return (*MOVES[state], *ALWAYS_OPEN)
     # a watched cluster has no history yet: its first event is always `detected`
     return MOVES[state] if state == State.WATCHING else (*MOVES[state], Note)
 
@@ -334,8 +412,19 @@ def _acknowledge(now: Situation, command: Acknowledge, at: datetime) -> Fact:
     )
     first = now.page_acknowledged_epoch < now.epoch
     return _fact(
-        now, "page_acknowledged", {"step": command.step, "first": first, "on_behalf": command.on_behalf}
+        now,
+        "page_acknowledged",
+        {"step": command.step, "first": first, "on_behalf": command.on_behalf},
     )
+
+
+def _ask_again(now: Situation, command: AskAgain, at: datetime) -> Fact:
+    _require(
+        max(now.page_acknowledged_epoch, now.confirmed_epoch) >= now.epoch,
+        "尚无人确认收到，原提醒仍在进行。",
+        "nobody has acknowledged yet: the present ladder still asks",
+    )
+    return _fact(now, "asked_again", asdict(command), epoch=1)
 
 
 def _confirm(now: Situation, command: Confirm, at: datetime) -> Fact:
@@ -359,6 +448,11 @@ def _false_alarm(now: Situation, command: FalseAlarm, at: datetime) -> Fact:
         "部门签收后判为误报，须写明理由。",
         "after the department has signed for it, a false alarm needs a written reason",
     )
+    _require(
+        now.state != State.ACKNOWLEDGED or command.approver.strip(),
+        "部门签收后判为误报，须注明批准人。",
+        "after the department has signed for it, a false alarm needs the name of an approver",
+    )
     return _fact(now, "false_alarm", asdict(command))
 
 
@@ -367,7 +461,8 @@ def _merge(now: Situation, command: Merge, at: datetime) -> Fact:
 
 
 def _unmerge(now: Situation, command: Unmerge, at: datetime) -> Fact:
-    return _fact(now, "unmerged", asdict(command))
+    # whoever was asked before has seen another matter: the ladder begins anew
+    return _fact(now, "unmerged", asdict(command), epoch=1)
 
 
 def _split(now: Situation, command: Split, at: datetime) -> Fact:
@@ -383,7 +478,33 @@ def _assign(now: Situation, command: Assign, at: datetime) -> Fact:
         "转办须写明理由。",
         "a reassignment needs a reason",
     )
-    return _fact(now, "assigned", {**asdict(command), "reassigned": again}, epoch=1)
+    _require(
+        command.department not in command.co,
+        "主办部门不能同时是协办部门。",
+        "the lead department cannot co-handle as well",
+    )
+    payload = {**asdict(command), "co": list(command.co), "reassigned": again}
+    if not command.decided_by:
+        del payload["decided_by"]
+    return _fact(now, "assigned", payload, epoch=1)
+
+
+def _name_complained(now: Situation, command: NameComplained, at: datetime) -> Fact:
+    _require(
+        command.reason.strip(), "更正投诉对象须写明理由。", "saying whom a complaint is about needs a reason"
+    )
+    _require(
+        not set(command.units) & set(command.cleared),
+        "同一单位不能既是又不是投诉对象。",
+        "a unit cannot be complained of and not be",
+    )
+    units, cleared = sorted(set(command.units)), sorted(set(command.cleared))
+    _require(
+        (tuple(units), tuple(cleared)) != (now.named, now.cleared),
+        "投诉对象没有变化。",
+        "nothing new was said about whom the complaint is about",
+    )
+    return _fact(now, "complained_named", {"units": units, "cleared": cleared, "reason": command.reason})
 
 
 def _sign(now: Situation, command: SignFor, at: datetime) -> Fact:
@@ -399,14 +520,51 @@ def _return(now: Situation, command: Return, at: datetime) -> Fact:
     return _fact(now, "returned", asdict(command), epoch=1)
 
 
-def _respond(now: Situation, command: Respond, at: datetime) -> Fact:
+def _evidence(url: str, when: datetime | None, at: datetime) -> datetime:
+    """The instant that is claimed for something published, or Refused without evidence or in the future."""
     _require(
-        command.url.strip(),
-        "请填写回应的链接或文号，作为凭证。",
-        "give the link or document number of the answer as evidence",
+        url.strip(),
+        "请填写链接或文号，作为凭证。",
+        "give the link or document number as evidence",
     )
-    published = command.published_at or at
-    _require(published <= at, "回应时间不能晚于现在。", "the time of the answer lies in the future")
+    claimed = when or at
+    _require(claimed <= at, "时间不能晚于现在。", "its time lies in the future")
+    return claimed
+
+
+def _inform(now: Situation, command: Inform, at: datetime) -> Fact:
+    published = _evidence(command.url, command.published_at, at)
+    payload = {
+        "url": command.url.strip(),
+        "summary": command.summary,
+        "published_at": published.isoformat(),
+    }
+    return _fact(now, "informed", payload)
+
+
+def _hold_press(now: Situation, command: HoldPress, at: datetime) -> Fact:
+    held = _evidence(command.url, command.held_at, at)
+    payload = {"url": command.url.strip(), "summary": command.summary, "held_at": held.isoformat()}
+    return _fact(now, "press_held", payload)
+
+
+def _extend(now: Situation, command: Extend, at: datetime) -> Fact:
+    _require(command.approver.strip(), "延期须注明批准人。", "an extension needs the name of its approver")
+    _require(command.reason.strip(), "延期须写明理由。", "an extension needs a reason")
+    _require(command.units > 0, "延长的时间须大于零。", "an extension must add at least one unit")
+    payload = {
+        "rule": command.rule_id,
+        "round": now.round,
+        "units": command.units,
+        "to": command.due_at.isoformat(),
+        "approver": command.approver,
+        "reason": command.reason,
+    }
+    return _fact(now, "clock_extended", payload)
+
+
+def _respond(now: Situation, command: Respond, at: datetime) -> Fact:
+    published = _evidence(command.url, command.published_at, at)
     payload = {
         "url": command.url.strip(),
         "summary": command.summary,
@@ -462,8 +620,13 @@ _DECIDERS: dict[type, Callable[[Situation, Any, datetime], Fact]] = {
     Unmerge: _unmerge,
     Split: _split,
     Assign: _assign,
+    NameComplained: _name_complained,
     SignFor: _sign,
     Return: _return,
+    AskAgain: _ask_again,
+    Inform: _inform,
+    HoldPress: _hold_press,
+    Extend: _extend,
     Respond: _respond,
     Evaluate: _evaluate,
     Close: _close,
@@ -480,6 +643,8 @@ _DECIDERS: dict[type, Callable[[Situation, Any, datetime], Fact]] = {
 def evolve(was: Situation, fact: Fact, occurred_at: datetime) -> Situation:
     """The situation after one event. Unknown kinds (pages, clocks, views) only count as history."""
     now = replace(was, version=was.version + 1, epoch=fact.epoch, round=fact.round)
+    if now.epoch != was.epoch:  # acknowledgements belong to their epoch
+        now = replace(now, acknowledged_by=())
     change = _EVOLVERS.get(fact.kind)
     return change(now, fact, occurred_at) if change else now
 
@@ -504,13 +669,19 @@ def _detected(now: Situation, fact: Fact, at: datetime) -> Situation:
         why=fact.payload["why"],
         level=fact.payload["level"],
         proposed=fact.payload["track"] != "manual" and fact.payload["level"] in TO_CONFIRM,
+        level_version=now.version,
         times=_instant(now, "detected_at", at),
+        began_at=at,
     )
 
 
 def _page_acknowledged(now: Situation, fact: Fact, at: datetime) -> Situation:
+    actor = fact.payload.get("by", "")
     return replace(
         now,
+        acknowledged_by=now.acknowledged_by
+        if not actor or actor in now.acknowledged_by
+        else (*now.acknowledged_by, actor),
         page_acknowledged_epoch=max(fact.epoch, now.page_acknowledged_epoch),
         times=_instant(now, "acknowledged_at", at),
     )
@@ -522,8 +693,13 @@ def _assigned(now: Situation, fact: Fact, at: datetime) -> Situation:
         state=State.ASSIGNED,
         department=fact.payload["department"],
         officer=fact.payload.get("officer", ""),
+        co=tuple(fact.payload.get("co", ())),
         times=_instant(now, "assigned_at", at),
     )
+
+
+def _complained_named(now: Situation, fact: Fact, at: datetime) -> Situation:
+    return replace(now, named=tuple(fact.payload["units"]), cleared=tuple(fact.payload["cleared"]))
 
 
 def _signed(now: Situation, fact: Fact, at: datetime) -> Situation:
@@ -531,7 +707,7 @@ def _signed(now: Situation, fact: Fact, at: datetime) -> Situation:
 
 
 def _returned(now: Situation, fact: Fact, at: datetime) -> Situation:
-    return replace(now, state=State.CONFIRMED, department="", officer="")
+    return replace(now, state=State.CONFIRMED, department="", officer="", co=())
 
 
 def _responded(now: Situation, fact: Fact, at: datetime) -> Situation:
@@ -554,16 +730,17 @@ def _reopened(now: Situation, fact: Fact, at: datetime) -> Situation:
         for name, when in now.times.items()
         if name in ("detected_at", "alerted_at", "acknowledged_at", "confirmed_at")
     }
-    return replace(now, state=State.CONFIRMED, department="", officer="", times=kept)
+    return replace(now, state=State.CONFIRMED, department="", officer="", co=(), times=kept, began_at=at)
 
 
 def _level_set(now: Situation, fact: Fact, at: datetime) -> Situation:
-    return replace(now, level=fact.payload["level"], proposed=False)
+    return replace(now, level=fact.payload["level"], proposed=False, level_version=now.version)
 
 
 def _confirmed(now: Situation, fact: Fact, at: datetime) -> Situation:
     moved = _to(State.CONFIRMED, "confirmed_at")(now, fact, at)
-    return replace(moved, proposed=moved.proposed and not fact.payload.get("level"))
+    definite = moved.proposed and not fact.payload.get("level")
+    return replace(moved, proposed=definite, confirmed_epoch=fact.epoch)
 
 
 def _page_sent(now: Situation, fact: Fact, at: datetime) -> Situation:
@@ -578,6 +755,7 @@ _EVOLVERS: dict[str, Callable[[Situation, Fact, datetime], Situation]] = {
     "merged": _merged,
     "unmerged": _unmerged,
     "assigned": _assigned,
+    "complained_named": _complained_named,
     "signed": _signed,
     "returned": _returned,
     "responded": _responded,

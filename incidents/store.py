@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from incidents.migrate import upgrade
+from config.departments import Departments
+from incidents.migrate import stamp, upgrade
 from incidents.session import Database
 from incidents.trouble import Problem
 
 
-def open_database(url: str, *, audit_key: bytes, busy_timeout_s: float = 10.0) -> Database:
+def open_database(
+    url: str, *, audit_key: bytes, busy_timeout_s: float = 10.0, departments: Departments | None = None
+) -> Database:
     """Open and migrate.
 
     Raises Problem for a URL that names no database, DatabaseTrouble for one that cannot be used now, and SchemaTooNew
     (incidents.migrate) when a newer version of Quansheng has used it.
     """
     try:
-        db = Database(url, audit_key=audit_key, busy_timeout_s=busy_timeout_s)
+        db = Database(url, audit_key=audit_key, busy_timeout_s=busy_timeout_s, departments=departments)
     except (ArgumentError, NoSuchModuleError, ImportError) as exc:
         # the URL itself may hold a password, so only its beginning is shown
         kind = url.partition(":")[0][:30]
@@ -28,6 +31,10 @@ def open_database(url: str, *, audit_key: bytes, busy_timeout_s: float = 10.0) -
         raise Problem(
             f"{exc.filename}: folder of the database cannot be made: {exc.strerror}; correct database.url"
         ) from exc
-    with db.telling():
-        upgrade(db.engine)
+    try:
+        with db.telling():
+            db.stamp = stamp(upgrade(db.engine))
+    except BaseException:
+        db.close()
+        raise
     return db

@@ -13,6 +13,10 @@ class DatabaseTrouble(Problem):
     """The database cannot be read or written now: locked, full, read-only, damaged, unreachable. Nothing half is stored."""
 
 
+class SchemaTooNew(Problem):
+    """The database was used by a newer version of the program, which this one could damage."""
+
+
 #: words of SQLite (from its sqlite3_errstr) -> what is wrong and what to do
 _SQLITE = {
     "locked": "another process has held it for too long; wait a minute, and end that process if this stays",
@@ -25,13 +29,20 @@ _SQLITE = {
     "not a database": "is no database or is damaged; move it aside and restore the last good backup",
     "malformed": "is damaged; move it aside and restore the last good backup",
 }
+#: codes of PostgreSQL: a lock was not given in time, a process fell silent with a lock in its hand
+_POSTGRESQL = {
+    "55P03": _SQLITE["locked"],
+    "25P03": "this process stood still for too long while others waited; what it was writing is taken back and done anew",
+}
 
 
 def explain(error: DBAPIError, place: str) -> DatabaseTrouble | None:
     """The sentence for `error`, None when it is no trouble of the database but a mistake of ours (a bug keeps its traceback)."""
+    told = " ".join(str(error.orig).split())
+    if what := _POSTGRESQL.get(getattr(error.orig, "sqlstate", None) or ""):
+        return DatabaseTrouble(f"{place}: {what} ({told})")
     if not isinstance(error, OperationalError) and type(error) is not DatabaseError:
         return None
-    told = " ".join(str(error.orig).split())
     if "sqlite" not in type(error.orig).__module__:
         return DatabaseTrouble(f"{place}: {told}; start the database server, or correct database.url")
     for word, what in _SQLITE.items():

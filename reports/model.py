@@ -180,9 +180,39 @@ class TopicDomain(_Part):
     gone: tuple[str, ...]  # titles of topics of the week before that are no longer there
 
 
+class HotMiss(_Part):
+    """A matter of the city that was on a hot list before anybody here was told, or that nobody here knew."""
+
+    title: str
+    outcome: str  # after | unraised | missed | open
+    number: str  # incident, "" when there is none
+
+
+class HotLists(_Part):
+    """What the hot lists of the week knew about the city's watched domains, a matter once, and whether the system knew before."""
+
+    n: int
+    before: int  # raised before they were hot
+    after: int
+    unraised: int  # their posts were collected, nothing was raised
+    missed: int  # confirmed by a person
+    open: int  # no match, not checked yet; counts as not known
+    low: float  # 95 % interval of before / n
+    high: float
+    misses: tuple[HotMiss, ...]
+
+
 class AuditHead(_Part):
     """The end of the event chain at the end of the period."""
 
+    seq: int
+    hash: str
+
+
+class DayHead(_Part):
+    """The end of the event chain at the end of one local day."""
+
+    day: date
     seq: int
     hash: str
 
@@ -223,6 +253,8 @@ class WeeklyModel(_Part):
     audit: AuditHead
     partly_deleted: bool  # retention has reached posts of this week or the one before
     topics: tuple[TopicDomain, ...] = ()  # watched domains with posts; empty: no topics were made
+    hot: HotLists | None = None  # None: no hot list is read
+    heads: tuple[DayHead, ...] = ()  # of each day that is over; days before the first event are left out
 
     @property
     def preliminary(self) -> bool:
@@ -275,8 +307,11 @@ class WeeklyModel(_Part):
         """
         today = ("generated_at", "rules_version", "department_names", "partly_deleted", "sources")
         content = {key: value for key, value in self.stored().items() if key not in today}
+        content.pop("heads")  # `audit` seals them
         if not self.topics:
             content.pop("topics")  # reports of the time before there were topics keep their digest
+        if self.hot is None:
+            content.pop("hot")
         content["sources"] = sorted((row.id, row.posts, row.days) for row in self.sources if row.posts)
         text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()

@@ -16,7 +16,7 @@ def plain_text(model: WeeklyModel, words: Words, edition: Edition) -> str:
     lines += words.summary()
     for section in sections(model, words):
         lines += ["", section.heading, *_SECTION_TEXT[section.id](model, words)]
-    lines += ["", words.audit(), *footer(model, words)]
+    lines += ["", words.audit(), *words.heads(), *footer(model, words)]
     return "\n".join(lines) + "\n"
 
 

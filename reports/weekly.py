@@ -13,9 +13,10 @@ from config.bundle import Bundle
 from incidents import weekly_numbers as numbers
 from incidents.session import Session
 from reports.duties import by_rule, departments, links
+from reports.hot import hot_lists
 from reports.matters import Desk
-from reports.model import AuditHead, WeeklyModel
-from reports.period import period_of, reached_by_retention
+from reports.model import AuditHead, DayHead, WeeklyModel
+from reports.period import Period, period_of, reached_by_retention
 from reports.topics import topic_domains
 from reports.volume import counts, days, sources, volume
 
@@ -56,6 +57,15 @@ def build_weekly(session: Session, bundle: Bundle, week: str, now: datetime) -> 
         department_names=department_names,
         audit=AuditHead(seq=head.seq, hash=head.hash),
         partly_deleted=reached_by_retention(period, bundle.settings.privacy.post_days, now),
+        heads=_heads(session, period),
         topics=topic_domains(session, period, bundle.settings.analysis.watched_domains),
+        hot=hot_lists(session, bundle, period),
         **desk.matters(),
     )
+
+
+def _heads(session: Session, period: Period) -> tuple[DayHead, ...]:
+    """Where the record ended on each day that is over: whoever keeps the report can show later that nothing was cut off."""
+    ends = [(day, end) for day, end in zip(period.days, period.days[1:], strict=False) if end <= period.as_of]
+    found = [(day, numbers.head_before(session, end)) for day, end in ends]
+    return tuple(DayHead(day=day.date(), seq=head.seq, hash=head.hash) for day, head in found if head.seq)

@@ -439,7 +439,43 @@ class Words:
         if m.merged:
             pairs = self.cite([f"{line.number}→{line.parent}" for line in m.merged])
             lines.append(self._("并入其他事件{n}件{pairs}。").format(n=len(m.merged), pairs=pairs))
-        return lines
+        return [*lines, *self.hot()]
+
+    def hot(self) -> list[str]:
+        """What the hot lists knew and we did not; nothing when no hot list is read."""
+        h = self.model.hot
+        if h is None:
+            return []
+        if not h.n:
+            return [self._("本周热榜上没有本市重点领域的话题。")]
+        told = self._(
+            "热榜上本市重点领域的话题{n}个，其中{before}个在上榜前已预警（{share}，95%区间{low}–{high}）；上榜后才预警{after}个，有帖未预警{unraised}个，确认漏报{missed}个，未匹配且未核对{open}个（按未发现计）。"
+        ).format(
+            n=h.n,
+            before=h.before,
+            share=f"{h.before / h.n:.0%}",
+            low=f"{h.low:.0%}",
+            high=f"{h.high:.0%}",
+            after=h.after,
+            unraised=h.unraised,
+            missed=h.missed,
+            open=h.open,
+        )
+        names = {
+            "after": self._("上榜后预警"),
+            "unraised": self._("有帖未预警"),
+            "missed": self._("漏报"),
+            "open": self._("未核对"),
+        }
+        lines = [
+            self._("热榜《{title}》：{outcome}{cite}。").format(
+                title=miss.title,
+                outcome=names[miss.outcome],
+                cite=self.cite([miss.number]) if miss.number else "",
+            )
+            for miss in h.misses[: self.limit]
+        ]
+        return [told, *lines, *filter(None, [self.rest(len(h.misses))])]
 
     def audit(self) -> str:
         """The end of the event chain."""
@@ -447,6 +483,13 @@ class Words:
             return self._("事件记录为空。")
         return self._("期末事件记录第{seq}号，校验值{hash}。").format(
             seq=self.model.audit.seq, hash=self.model.audit.hash
+        )
+
+    def heads(self) -> list[str]:
+        """The end of the event chain on each day, as `audit verify --head` takes it."""
+        lines = [f"{head.day.isoformat()} {head.seq}:{head.hash}" for head in self.model.heads]
+        return (
+            [self._("每日末号及校验值（可用 quansheng audit verify --head 核对）："), *lines] if lines else []
         )
 
     # --- charts as words

@@ -40,6 +40,17 @@ _ZONELESS_RFC822 = re.compile(
     r"^(?:[A-Za-z]{3},?\s+)?\d{1,2}\s+[A-Za-z]{3,9}\s+\d{4}\s+\d{1,2}:\d{2}(?::\d{2})?$"
 )
 
+#: 二〇二六年十一月二十日, as notices print it; the day may stand without 日
+_HAN_DAY = re.compile(
+    r"([一二][零〇○O0一二三四五六七八九]{3})\s*年\s*([一二三四五六七八九十]{1,2})\s*月\s*([一二三四五六七八九十]{1,3})\s*[日号]?"
+)
+_HAN_DIGITS = {char: value for value, char in enumerate("〇一二三四五六七八九")} | {
+    "零": 0,
+    "○": 0,
+    "O": 0,
+    "0": 0,
+}
+
 _SECONDS = {
     "秒": 1,
     "分钟": 60,
@@ -147,6 +158,24 @@ def _full(text: str, now: datetime) -> datetime | None:
     return datetime(year, month, day, *_clock(match, 4), tzinfo=now.tzinfo)
 
 
+def _han(text: str, now: datetime) -> datetime | None:
+    match = _HAN_DAY.search(text)
+    if not match:
+        return None
+    year = int("".join(str(_HAN_DIGITS[char]) for char in match.group(1)))
+    return datetime(year, _han_number(match.group(2)), _han_number(match.group(3)), tzinfo=now.tzinfo)
+
+
+def _han_number(word: str) -> int:
+    """1 to 99: 十一, 二十, 三十一."""
+    tens, ten, ones = word.rpartition("十")
+    if ten and len(tens) <= 1 and len(ones) <= 1:
+        return 10 * (_HAN_DIGITS[tens] if tens else 1) + (_HAN_DIGITS[ones] if ones else 0)
+    if len(word) == 1:
+        return _HAN_DIGITS[word]
+    raise ValueError(f"{word} is no number")
+
+
 def _chinese(text: str, now: datetime) -> datetime | None:
     plain = _NOISE.sub("", text).strip()
     if plain in ("刚刚", "刚才"):
@@ -198,4 +227,11 @@ def _by_library(text: str, now: datetime, zone: tzinfo) -> datetime | None:
     return found
 
 
-_READERS: tuple[Callable[[str, datetime], datetime | None], ...] = (_iso, _rfc822, _compact, _full, _chinese)
+_READERS: tuple[Callable[[str, datetime], datetime | None], ...] = (
+    _iso,
+    _rfc822,
+    _compact,
+    _full,
+    _han,
+    _chinese,
+)

@@ -1,7 +1,7 @@
 """The article of a page: title, main text, date.
 
 Order, by what is surest: the source's own CSS selector, then the containers that Chinese government and news systems
-use, then readability (F1 0.963 on 55 Chinese pages), then the longest run of paragraphs. Each result names its extractor, so that a
+use, then readability, then the longest run of paragraphs (F1 in docs/quality.md). Each result names its extractor, so that a
 change of layout is seen as a change of extractor or length.
 """
 
@@ -29,7 +29,7 @@ MIN_TEXT = 30
 MAX_LINKS = 0.35
 #: main text containers: 大汉 (zoom), 开普 (UCAP-CONTENT), 拓尔思 (TRS_Editor), 博达 (vsb_content), WeChat (js_content), then WordPress and forums
 _CONTAINERS = (
-    "#zoom", "#UCAP-CONTENT", ".TRS_Editor", ".trs_editor_view", "#vsb_content", "#js_content", "#artibody", "#article-content",
+    "#zoom", "#UCAP-CONTENT", ".main-txt", ".TRS_Editor", ".trs_editor_view", "#vsb_content", "#js_content", "#artibody", "#article-content",
     "#ArticleContent", ".article-content", ".entry-content", ".wp-block-post-content", ".post-content", "[itemprop=articleBody]",
 )  # fmt: skip
 _DATE_METAS = (
@@ -45,6 +45,19 @@ _VISIBLE_DATE = re.compile(
 _TAIL = re.compile(
     r"^(?:版权所有|责任编辑|[(（【]?编辑[：:]|.{0,20}ICP备|打印本页|打印|关闭窗口|关闭|分享到|上一[篇条]|下一[篇条]|返回顶部|相关阅读|扫一扫)"
 )
+#: the same, but so short or so common that a person might have written it: only below a text that is long enough without it
+_SOFT_TAIL = re.compile(
+    r"^(?:[(（【]?责编[：:]|本文来源[：:]|关键词\s*[>：:]|评论\s*[（(]?\d*[)）]?$|我要(?:跟帖|评论)$|查看评论$|已输入\d+字|字号|[【\[]1[】\]](?:\s*[【\[]\d+[】\]])+$|免责声明|特别声明|声明[：:]|微信公众号$|\S{2,8}(?:APP|客户端)$|点赞|收藏|赞\s*\d|阅读\s*\d|标签[：:])"
+)
+#: a line of its own that begins a list of other articles; what follows is no part of this one
+_OTHERS = re.compile(
+    r"^[【\[]?(?:推荐阅读|相关推荐|相关阅读|相关新闻|相关文章|相关报道|延伸阅读|热门推荐|猜你喜欢|为您推荐|更多推荐)[】\]]?[：:]?$"
+)
+#: what stands above an article: the way to it, the size of its letters, its date with its source
+_HEAD = re.compile(
+    r"^(?:(?:您?(?:所在的?|当前的?)?位置[：:]|首页\s*[>»]).{0,60}|字号.{0,10}|打印|分享|\S{2,8}\s*>\s*\S{2,12}|(?:发布时间|发布日期|时间|日期)?\s*[：:]?\s*20\d{2}\s*[-/.年]\s*\d{1,2}\s*[-/.月]\s*\d{1,2}日?.{0,12}(?:来源|作者|编辑)[：:].{0,40})$"
+)
+_ONLY_DATE = re.compile(r"^20\d{2}[-/.年]\d{1,2}[-/.月]\d{1,2}日?(?:\s*\d{1,2}[:：]\d{2})?$")
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,8 @@ class Article:
     extractor: str
     #: share of the text that stands inside links; above 0.5 it is a list, not an article
     link_density: float
+    #: the office or paper that the page names as its source (government meta tag ContentSource); often empty
+    publisher: str = ""
 
 
 def extract(
@@ -80,7 +95,10 @@ def extract(
     future = when is None and any(is_future(raw, now, zone) for raw in raw_dates)
     text, extractor, density = _text(root, html, text_selector)
     text = _without_tail(text)
-    return Article(title, text, when, future, extractor, density)
+    if extractor != "selector":
+        text = _without_head(text, title)
+    publisher = plain(_metas(root).get("contentsource", ""))[:80]
+    return Article(title, text, when, future, extractor, density, publisher)
 
 
 def select(root: HtmlElement, selector: str) -> list[HtmlElement]:
@@ -187,11 +205,56 @@ def _text(root: HtmlElement, html: str, selector: str) -> tuple[str, str, float]
 
 
 def _without_tail(text: str) -> str:
-    """`text` without the lines of the page's own that follow an article."""
+    """`text` without the lines of the page's own that follow an article, and without a list of other articles below it."""
     lines = text.split("\n")
-    while lines and (not lines[-1] or (len(lines[-1]) <= 60 and _TAIL.search(lines[-1]))):
-        lines.pop()
+    for at in range(len(lines) // 2 + 1, len(lines)):
+        if _OTHERS.match(lines[at]):
+            lines = lines[:at]
+            break
+    while lines:
+        short = len(lines[-1]) <= 60
+        if not lines[-1] or (
+            short and (_TAIL.search(lines[-1]) or (_SOFT_TAIL.search(lines[-1]) and _enough(lines)))
+        ):
+            lines.pop()
+        elif listed := _headlines(lines):
+            del lines[-listed:]
+        else:
+            break
     return "\n".join(lines)
+
+
+def _headlines(lines: list[str]) -> int:
+    """How many lines at the end are headlines of other articles, each above its date; 0 for a signature with its date, and
+    for a list that is much of the text: where water is turned off on which day."""
+    pairs = 0
+    while (
+        len(lines) > 2 * pairs + 2
+        and _ONLY_DATE.match(lines[-1 - 2 * pairs])
+        and len(lines[-2 - 2 * pairs]) <= 60
+    ):
+        pairs += 1
+    listed = sum(map(len, lines[len(lines) - 2 * pairs :]))
+    return 2 * pairs if pairs >= 2 and 3 * listed <= sum(map(len, lines)) else 0
+
+
+def _enough(lines: list[str]) -> bool:
+    """Whether an article is left without the last line."""
+    return sum(map(len, lines[:-1])) >= MIN_TEXT
+
+
+def _without_head(text: str, title: str) -> str:
+    """`text` without the lines of the page's own that stand above an article, its title among them."""
+    lines = text.split("\n")
+    bare = "".join(title.split())
+    # only the first lines, and never so many that nothing is left
+    for at in range(min(6, len(lines) - 1), 0, -1):
+        line = lines[at - 1]
+        if _HEAD.match(line) or (len(bare) >= 4 and "".join(line.split()).rstrip(".…") == bare):
+            rest = "\n".join(lines[at:])
+            short = all(len(one) <= 60 for one in lines[:at])
+            return rest if short and len(rest) >= MIN_TEXT else text
+    return text
 
 
 def _readable(html: str) -> HtmlElement | None:

@@ -12,12 +12,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from twisted.internet.interfaces import IAddress, IHostnameResolver, IHostResolution, IResolutionReceiver
+from twisted.web import _newclient
 from zope.interface import implementer, provider  # type: ignore[import-untyped]
 
 from spiders.problems import Refused
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+#: bytes of headers of one answer; browsers and servers stop at 8 to 256 KiB
+MAX_HEADERS = 256 * 1024
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -66,6 +69,27 @@ def _numeric(host: str) -> bool:
     """2130706433, 0x7f.1 and 0177.0.0.1 are addresses to some resolvers."""
     last = host.rsplit(".", 1)[-1]
     return last.isdigit() or last.startswith("0x")
+
+
+def limit_headers(most: int = MAX_HEADERS) -> None:
+    """Give up an answer whose headers are longer than `most` bytes: Twisted keeps every line, and a server may send them for ever.
+
+    Twisted has no setting for it, so its parser is wrapped, once in a process.
+    """
+    parser = _newclient.HTTPClientParser
+    if getattr(parser.dataReceived, "limited", False):
+        return
+    plain = parser.dataReceived
+
+    def counted(self: Any, data: bytes) -> None:
+        plain(self, data)  # type: ignore[no-untyped-call]
+        if self.line_mode:  # still among the headers
+            self.head_bytes = getattr(self, "head_bytes", 0) + len(data)
+            if self.head_bytes > most:
+                raise _newclient.ParseError(f"headers longer than {most} bytes", b"")  # type: ignore[no-untyped-call]
+
+    counted.limited = True  # type: ignore[attr-defined]
+    parser.dataReceived = counted  # type: ignore[method-assign]
 
 
 @implementer(IHostnameResolver)

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as default
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from incidents.crawl_progress import keep_cursor
-from incidents.posts import NewPost, other_texts, resolve_quarantine, save_posts
+from incidents.posts import NewPost, SaveResult, other_texts, resolve_quarantine, save_posts
 from incidents.quarantine import set_aside_once, waiting
 from incidents.session import Database, Session
 from incidents.sources import get_state
+from spiders.captures import read_capture
 from spiders.dates import is_future, parse_when
+from spiders.exchange import row_digest
 from spiders.items import PostItem, Unusable
 from spiders.pagetext import plain
 from spiders.pipelines import external_id, to_post
@@ -29,18 +31,25 @@ from spiders.tables import RawRow, UnreadableFile, read_rows
 
 __all__ = [
     "BadRow",
+    "Found",
     "ImportReport",
     "RetryReport",
     "UnreadableFile",
+    "batches",
     "import_file",
+    "posts_of",
     "read_posts",
     "retry_set_aside",
+    "rows_of",
+    "save_found",
 ]
 
 #: posts in one transaction
 BATCH = 400
 #: bad rows that a report lists; all of them are set aside
 LISTED = 200
+#: key of a set-aside row under which the digest of the row as it came is kept
+RECEIVED = "received digest"
 #: stands in set-aside rows where a person's data stood
 REMOVED = "[已删除]"
 
@@ -123,18 +132,37 @@ def _read(
     mapping: Profile,
     with_fraction: Callable[[float], None] | None,
 ) -> Iterator[Found]:
+    return posts_of(rows_of(path, mapping), path.name, mapping, key, now, with_fraction)
+
+
+def rows_of(path: Path, mapping: Profile) -> Iterator[RawRow]:
+    """The rows of a file as its profile reads it: a table or a capture. Raises UnreadableFile, also while it is read."""
+    if mapping.reader == "table":
+        return read_rows(path, lambda cells: "text" in mapping.match(cells), mapping.encoding)
+    return read_capture(path, mapping.reader, mapping.captured_at, mapping.encoding)
+
+
+def posts_of(
+    rows: Iterable[RawRow],
+    origin: str,
+    mapping: Profile,
+    key: bytes,
+    now: datetime,
+    with_fraction: Callable[[float], None] | None = None,
+) -> Iterator[Found]:
+    """What each row gives, redacted and pseudonymised, not saved. `origin` names the rows' file or source in what is told of them."""
     seen: dict[tuple[str, str], tuple[int, str]] = {}
     columns: dict[str, tuple[str, ...]] = {}
     header: tuple[str, ...] = ()
-    for raw in read_rows(path, lambda cells: "text" in mapping.match(cells), mapping.encoding):
+    for raw in rows:
         if with_fraction is not None:
             with_fraction(raw.fraction)
         names = tuple(raw.values)
         if names != header:
             header, columns = names, mapping.match(names)
-        found = _row_to_post(path.name, raw, columns, mapping, key, now)
+        found = _row_to_post(origin, raw, columns, mapping, key, now)
         if isinstance(found, NewPost):
-            found = _unless_conflict(found, raw, columns, path.name, seen)
+            found = _unless_conflict(found, raw, columns, origin, seen)
         yield found, raw, columns
 
 
@@ -159,7 +187,7 @@ def import_file(
     def at(fraction: float) -> None:
         behind[0] = fraction
 
-    for batch in _batches(_read(path, key, now, mapping, at)):
+    for batch in batches(_read(path, key, now, mapping, at)):
         _save_batch(db, batch, report, now)
         if progress is not None:
             progress(report.rows, behind[0])
@@ -167,7 +195,8 @@ def import_file(
     return report
 
 
-def _batches(found: Iterable[Found]) -> Iterator[list[Found]]:
+def batches(found: Iterable[Found]) -> Iterator[list[Found]]:
+    """Pieces of BATCH rows, each for one transaction."""
     batch: list[Found] = []
     for item in found:
         batch.append(item)
@@ -187,13 +216,21 @@ def _save_batch(db: Database, batch: Sequence[Found], report: ImportReport, now:
         report.saved += len(posts)
         return
     with db.transaction() as session:
-        posts, bad = _sorted_out(session, batch, report.file)
-        result = save_posts(session, posts)
-        for row in bad:
-            set_aside_once(session, row.file, row.row, row.field, row.reason, row.payload, now)
+        result, bad = save_found(session, batch, report.file, now)
     _note_bad(report, bad)
     report.saved += result.saved
     report.repeats += result.repeats
+
+
+def save_found(
+    session: Session, batch: Sequence[Found], origin: str, now: datetime
+) -> tuple[SaveResult, list[BadRow]]:
+    """Save the posts of a batch and set its bad rows aside, in the caller's transaction."""
+    posts, bad = _sorted_out(session, batch, origin)
+    result = save_posts(session, posts)
+    for row in bad:
+        set_aside_once(session, row.file, row.row, row.field, row.reason, row.payload, now)
+    return result, bad
 
 
 def _note_bad(report: ImportReport, bad: Sequence[BadRow]) -> None:
@@ -215,7 +252,9 @@ def _sorted_out(session: Session, batch: Sequence[Found], file: str) -> tuple[li
                 "if this export numbers its rows anew, give it a source of its own (source_id of its profile)"
             )
             column = columns["id"][0] if "id" in columns else "id"
-            bad.append(BadRow(file, raw.number, column, reason, _kept(raw, columns)))
+            bad.append(
+                BadRow(file, raw.number, column, reason, {**_kept(raw, columns), RECEIVED: found.received})
+            )
         else:
             posts.append(found)
     return posts, bad
@@ -225,7 +264,7 @@ def _row_to_post(
     file: str, raw: RawRow, columns: dict[str, tuple[str, ...]], profile: Profile, key: bytes, now: datetime
 ) -> NewPost | BadRow:
     def bad(name: str, reason: str) -> BadRow:
-        return BadRow(file, raw.number, name, redact(reason).text, _kept(raw, columns))
+        return BadRow(file, raw.number, name, redact(reason).text, _kept(raw, columns, key))
 
     if raw.problem:
         return bad("", raw.problem)
@@ -233,6 +272,9 @@ def _row_to_post(
         name: _joined(raw.values, names) if name == "place" else _value(raw.values, names)
         for name, names in columns.items()
     }
+    for name, value in values.items():
+        if isinstance(value, dict | list):
+            return bad(columns[name][0], "is a list or an object; expected a text or a number")
     for name in profile.require:
         if values.get(name) in (None, "") and not (name == "text" and values.get("title")):
             wanted = columns.get(name) or profile.columns.get(name, (name,))
@@ -278,7 +320,14 @@ def _row_to_post(
         key,
         now,
     )
-    return bad(found.field, found.reason) if isinstance(found, Unusable) else found
+    if isinstance(found, Unusable):
+        return bad(found.field, found.reason)
+    return replace(found, received=_received(raw.values, key))
+
+
+def _received(values: dict[str, Any], key: bytes) -> str:
+    """Digest of the row as it came; a row that was set aside brings the one that was taken then."""
+    return str(values.get(RECEIVED) or row_digest(key, values))
 
 
 def _unless_conflict(
@@ -295,11 +344,15 @@ def _unless_conflict(
         return post
     reason = f"row {first[0]} has the same id {redact(post.external_id).text!r} and another text"
     return BadRow(
-        file, raw.number, columns["id"][0] if "id" in columns else "id", reason, _kept(raw, columns)
+        file,
+        raw.number,
+        columns["id"][0] if "id" in columns else "id",
+        reason,
+        {**_kept(raw, columns), RECEIVED: post.received},
     )
 
 
-def _kept(raw: RawRow, columns: dict[str, tuple[str, ...]]) -> dict[str, Any]:
+def _kept(raw: RawRow, columns: dict[str, tuple[str, ...]], key: bytes = b"") -> dict[str, Any]:
     """What is kept of a bad row: redacted values of the columns we read, never the author, never a column we do not know.
 
     In a row with too many values nothing stands where its header says, so only the id is kept.
@@ -308,7 +361,11 @@ def _kept(raw: RawRow, columns: dict[str, tuple[str, ...]]) -> dict[str, Any]:
     kept = {
         column: redact_value(raw.values.get(column)) for name in wanted for column in columns.get(name, ())
     }
-    unread = [redact(str(name)).text[:60] for name in raw.values if name not in kept][:60]
+    unread = [redact(str(name)).text[:60] for name in raw.values if name not in kept and name != RECEIVED][
+        :60
+    ]
+    if key:
+        kept[RECEIVED] = _received(raw.values, key)
     return {**kept, "unread columns": unread} if unread else kept
 
 
@@ -344,9 +401,16 @@ def _sha256(path: Path) -> str:
 
 
 def retry_set_aside(
-    db: Database, profile: Profile | None, key: bytes, now: datetime, ids: Sequence[int] = ()
+    db: Database,
+    profile: Profile | None,
+    key: bytes,
+    now: datetime,
+    ids: Sequence[int] = (),
+    own: Callable[[str], Profile | None] = lambda origin: None,
 ) -> RetryReport:
     """Try set-aside rows again (all, or the given ones), for example after the profile or a selector was corrected.
+
+    `own` gives the profile of rows that a source of its own handed over (folder, push, sql); None: `profile`.
 
     A row of a file becomes a post if it can now; its author was removed and stays unknown. An entry of a crawled source is taken
     off the list and its address is asked for again by the next crawl. What fails again stays on the list.
@@ -362,9 +426,8 @@ def retry_set_aside(
                 resolve_quarantine(session, entry.id, now)
                 continue
             values = dict(entry.payload)
-            found = _row_to_post(
-                entry.origin, RawRow(entry.row, values), mapping.match(values), mapping, key, now
-            )
+            fits = own(entry.origin) or mapping
+            found = _row_to_post(entry.origin, RawRow(entry.row, values), fits.match(values), fits, key, now)
             if isinstance(found, BadRow):
                 still_bad.append(found.sentence())
                 continue

@@ -33,6 +33,8 @@ class PostItem(BaseModel):
     author_raw: str | None = Field(None, repr=False)
     place_hint: str = ""
     engagement: dict[str, int] = Field(default_factory=dict)
+    #: only a part of the post, or other words than its page has: never compared with what is stored
+    partial: bool = False
     #: extractor, charset, ...: nothing personal
     provenance: dict[str, Any] = Field(default_factory=dict)
 

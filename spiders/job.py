@@ -1,34 +1,41 @@
-"""The collecting stage: which sources are due, crawl them, save what they say. The only file here that opens transactions."""
+"""The collecting stage: which sources are due, crawl them, save what they say. Its writer and the running house's collector aside, the only file here that opens transactions."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from config.bundle import Bundle
 from config.keys import Keys
 from config.settings import ConfigError
-from config.sources import Source
-from incidents.crawl_progress import keep_cursor, known_ids
-from incidents.posts import SaveResult, save_posts, set_aside
+from config.sources import OwnSource, Source
+from incidents import evidence, revisits
 from incidents.session import Database
-from incidents.sources import SourceView, list_states, record_crawl
+from incidents.sources import HEALTHY, SourceView, due_states, fetched_sources, with_cursors
+from incidents.stops import Stops
+from spiders.connectors.kinds import tells_counts
+from spiders.evidence_job import vault
 from spiders.hostlock import host_locks
+from spiders.originals import Originals
 from spiders.reactor import crawler_thread, stop_crawls
-from spiders.source_run import NEW, Batch, SourceRun
+from spiders.source_run import NEW, SourceRun
+from spiders.stopping import StopBoard, load_stops, state_of, watched
+from spiders.writer import DatabaseStore
 
 log = logging.getLogger(__name__)
+
+#: hosts whose sources are in memory at once in one call of `run`
+SLICE = 1000
 
 
 @dataclass(frozen=True)
 class SourceSummary:
-    """How one source did. `state` is one of spiders.problems.STATES, "paused" when its host is left alone, "stopped" at a clean stop."""
+    """How one source did. `state` is one of incidents.source_health.STATES, "paused" when its host is left alone, "halted" or
+    "objected" when a person stopped it (incidents.stops), "stopped" at a clean stop of the process."""
 
     source_id: str
     state: str
@@ -54,7 +61,7 @@ class CrawlSummary:
     @property
     def failed(self) -> tuple[SourceSummary, ...]:
         """Sources that did not answer as they should."""
-        return tuple(s for s in self.sources if s.state not in ("ok", "empty", "unchanged"))
+        return tuple(s for s in self.sources if s.state not in (*HEALTHY, "halted", "objected"))
 
     def describe(self) -> str:
         """One line for the log."""
@@ -83,30 +90,37 @@ def run(
     """
     began = time.monotonic()
     clock = clock or (lambda: now)
-    named = _named(bundle, only) if only else None
-    candidates = due_sources(bundle.sources, _states(db), now) if named is None else named
+    named = named_sources(bundle, only) if only else None
+    candidates = due_sources(bundle.sources, *_timings(db, now), now) if named is None else named
     if not candidates:
         return CrawlSummary()
     hosts = {host for source in candidates for host in source.hosts}
     with host_locks(bundle.settings.data_path / "locks", hosts) as busy:
-        states = _states(db)  # again: another crawl may have just ended with these hosts
-        chosen = due_sources(candidates, states, now) if named is None else named
-        resting = _resting(chosen, host_pauses(bundle.sources, states, now), busy)
+        timings, fetched = _timings(db, now)  # again: another crawl may have just ended with these hosts
+        chosen = due_sources(candidates, timings, fetched, now) if named is None else named
+        stops = load_stops(db)
+        resting = {
+            **resting_sources(chosen, host_pauses(bundle.sources, timings, now), busy),
+            **stopped_sources(chosen, stops),
+        }
         active = [source for source in chosen if source.id not in resting]
         skipped = tuple(resting.values()) if named is not None else ()
         for one in skipped:
             if progress is not None:
                 progress(one)
-        done = _crawl(db, bundle, keys, active, states, clock, os.environ if env is None else env, progress)
+        with watched(db, stops) as board:
+            done = _crawl(
+                db, bundle, keys, active, clock, os.environ if env is None else env, progress, board
+            )
     summary = CrawlSummary((*skipped, *done), time.monotonic() - began)
     if summary.sources:
         log.info("crawl: %s", summary.describe())
     return summary
 
 
-def _states(db: Database) -> dict[str, SourceView]:
+def _timings(db: Database, now: datetime) -> tuple[dict[str, SourceView], set[str]]:
     with db.reading() as session:
-        return {state.source_id: state for state in list_states(session)}
+        return due_states(session, now), fetched_sources(session)
 
 
 def _crawl(
@@ -114,36 +128,104 @@ def _crawl(
     bundle: Bundle,
     keys: Keys,
     sources: Sequence[Source],
-    states: Mapping[str, SourceView],
     clock: Callable[[], datetime],
     env: Mapping[str, str],
     progress: Callable[[SourceSummary], None] | None,
+    board: StopBoard,
 ) -> list[SourceSummary]:
     """Crawl `sources` now and wait for the end."""
     if not sources:
         return []
-    writer = _DatabaseStore(db)
-    settings = bundle.settings.crawl
+    writer = store_for(db, bundle, keys)
 
     def finished(done: SourceRun) -> None:
         if progress is not None:
-            progress(_summary(done))
+            progress(summary_of(done))
 
-    runs = []
-    for source in sources:
-        state = states.get(source.id) or SourceView(source.id)
-        cursor = dict(state.cursor or {})
-        runs.append(
-            SourceRun(source, settings, writer, keys.pseudonym, clock, cursor, state.failures, env, finished)
-        )
+    done: list[SourceSummary] = []
+    groups = by_host(sources)
     try:
-        crawler_thread().crawl(by_host(runs), settings, clock)
+        for at in range(0, len(groups), SLICE):  # the cursors of ten thousand sources would fill the memory
+            runs = runs_of(db, bundle, keys, groups[at : at + SLICE], writer, clock, env, finished)
+            crawler_thread().crawl(runs, bundle.settings.crawl, clock, board)
+            done += [summary_of(run) for group in runs for run in group]
     finally:
         writer.close()
-    return [_summary(done) for done in runs]
+    return done
 
 
-def _resting(
+def _wanted(
+    db: Database, bundle: Bundle, sources: Sequence[Source], now: datetime
+) -> dict[str, list[evidence.Wanted]]:
+    """Source id -> pages to fetch again for the evidence."""
+    limit = bundle.settings.evidence.refetch_max
+    if not limit:
+        return {}
+    with db.reading() as session:
+        return {source.id: evidence.wanted(session, source.id, now, limit) for source in sources}
+
+
+def _visits(
+    db: Database, sources: Sequence[Source], limit: int, now: datetime
+) -> dict[str, list[revisits.KnownPost]]:
+    """Known posts that these readings look at again; they ride along, so that no host is asked more often for them."""
+    if not limit:
+        return {}
+    with db.reading() as session:
+        planned = revisits.planned(session, now)
+    if not planned:
+        counting = [source.id for source in sources if tells_counts(source)]
+        with db.transaction() as session:
+            revisits.plan(session, now, counting)
+    with db.reading() as session:
+        return revisits.due(session, [source.id for source in sources], now, limit)
+
+
+def store_for(db: Database, bundle: Bundle, keys: Keys) -> DatabaseStore:
+    """Where crawls write, posts and originals; to be closed after them."""
+    return DatabaseStore(db, Originals(vault(bundle, keys), spool=bundle.settings.evidence.spool_h > 0))
+
+
+def runs_of(
+    db: Database,
+    bundle: Bundle,
+    keys: Keys,
+    groups: Sequence[Sequence[Source]],
+    writer: DatabaseStore,
+    clock: Callable[[], datetime],
+    env: Mapping[str, str],
+    finished: Callable[[SourceRun], None],
+) -> list[list[SourceRun]]:
+    """A run for each source of each group, going on where its last one ended."""
+    sources = [source for group in groups for source in group]
+    wanted = _wanted(db, bundle, sources, clock())
+    visits = _visits(db, sources, bundle.settings.crawl.revisits, clock())
+    with db.reading() as session:
+        states = with_cursors(session, [source.id for source in sources])
+
+    def run_of(source: Source) -> SourceRun:
+        state = states.get(source.id) or SourceView(source.id)
+        # a page that is fetched for the evidence is not fetched twice in one reading: it stays due
+        fetched = {page.post_id for page in wanted.get(source.id, ())}
+        return SourceRun(
+            source,
+            bundle.settings.crawl,
+            writer,
+            keys.pseudonym,
+            clock,
+            dict(state.cursor or {}),
+            state.failures,
+            env,
+            finished,
+            wanted.get(source.id, ()),
+            visits=tuple(one for one in visits.get(source.id, ()) if one.id not in fetched),
+            due_at=state.next_due_at,
+        )
+
+    return [[run_of(source) for source in group] for group in groups]
+
+
+def resting_sources(
     sources: Iterable[Source], paused_until: Mapping[str, datetime], busy: frozenset[str]
 ) -> dict[str, SourceSummary]:
     """Source id -> why it is not read now, although it is its turn."""
@@ -160,19 +242,51 @@ def _resting(
     return resting
 
 
+def stopped_sources(sources: Iterable[Source], stops: Stops) -> dict[str, SourceSummary]:
+    """Source id -> by whose word it is not read."""
+    found = {}
+    for source in sources:
+        stop = stops.of_source(source.id, source.hosts) or stops.of_url(source.url)
+        if stop is not None:
+            found[source.id] = SourceSummary(source.id, state_of(stop), stop.sentence)
+    return found
+
+
 def stop(timeout_s: float = 10.0) -> None:
     """End running crawls from another thread (a clean stop); what they have read is saved, the rest is read next time."""
     stop_crawls(timeout_s)
 
 
-def due_sources(sources: Iterable[Source], states: Mapping[str, SourceView], now: datetime) -> list[Source]:
-    """Enabled sources whose time has come; a source that was never read is due."""
-    due = []
+def due_sources(
+    sources: Iterable[Source], timings: Mapping[str, SourceView], fetched: Collection[str], now: datetime
+) -> list[Source]:
+    """Enabled sources whose time has come, the one that waits longest first; every fourth is one that was never read.
+
+    So neither starves the other while more is due than can be read: a new source says nothing until its first reading.
+    What is handed over needs no crawl (spiders.intake). `timings` are those of `incidents.sources.due_states`, `fetched` the ids of all sources that were ever read.
+    """
+    due: list[tuple[datetime, Source]] = []
+    new: list[Source] = []
     for source in sources:
-        state = states.get(source.id)
-        if source.enabled and (state is None or state.next_due_at is None or state.next_due_at <= now):
-            due.append(source)
-    return due
+        if isinstance(source, OwnSource):
+            continue
+        state = timings.get(source.id)
+        when = state.next_due_at if state is not None else None
+        if (
+            source.enabled
+            and (when is None or when <= now)
+            and (state is not None or source.id not in fetched)
+        ):
+            if when is None:
+                new.append(source)
+            else:
+                due.append((when, source))
+    known = [source for _, source in sorted(due, key=lambda pair: pair[0])]
+    found: list[Source] = []
+    while known and new:
+        found += [*known[:3], new[0]]
+        known, new = known[3:], new[1:]
+    return found + known + new
 
 
 def host_pauses(
@@ -192,23 +306,26 @@ def host_pauses(
     return pauses
 
 
-def by_host(runs: Sequence[SourceRun]) -> list[list[SourceRun]]:
-    """Runs grouped so that no two groups touch the same host."""
-    groups: list[tuple[set[str], list[SourceRun]]] = []
-    for item in runs:
-        hosts, members = set(item.source.hosts), [item]
-        rest = []
-        for other_hosts, others in groups:
-            if hosts & other_hosts:
-                hosts |= other_hosts
-                members = [*others, *members]
-            else:
-                rest.append((other_hosts, others))
-        groups = [*rest, (hosts, members)]
-    return [members for _, members in groups]
+def by_host(sources: Sequence[Source]) -> list[list[Source]]:
+    """Sources grouped so that no two groups touch the same host, in the order in which each group's first came."""
+    parent: dict[str, str] = {}
+
+    def root(host: str) -> str:
+        while parent.setdefault(host, host) != host:
+            parent[host] = host = parent[parent[host]]
+        return host
+
+    for source in sources:
+        for host in source.hosts:
+            parent[root(host)] = root(source.host)
+    groups: dict[str, list[Source]] = {}
+    for source in sources:
+        groups.setdefault(root(source.host), []).append(source)
+    return list(groups.values())
 
 
-def _named(bundle: Bundle, names: Sequence[str]) -> list[Source]:
+def named_sources(bundle: Bundle, names: Sequence[str]) -> list[Source]:
+    """The enabled sources of these ids. Raises ConfigError for one that is unknown or not enabled."""
     problems, chosen = [], []
     for name in dict.fromkeys(names):
         source = bundle.source(name)
@@ -226,8 +343,11 @@ def _named(bundle: Bundle, names: Sequence[str]) -> list[Source]:
     return chosen
 
 
-def _summary(done: SourceRun) -> SourceSummary:
+def summary_of(done: SourceRun) -> SourceSummary:
+    """How a run did."""
     tally = done.tally
+    if done.halted is not None and done.unread:
+        return SourceSummary(done.source.id, done.halted.state, done.halted.sentence)
     if done.stopped:
         return SourceSummary(done.source.id, "stopped", "the process is being stopped; it stays due")
     if done.ending is None or done.error:
@@ -240,53 +360,3 @@ def _summary(done: SourceRun) -> SourceSummary:
     return SourceSummary(
         done.source.id, state, evidence, tally.saved, tally.repeats, tally.set_aside, tally.requests
     )
-
-
-class _DatabaseStore:
-    """Writes in one thread of its own, so that the crawler's loop never waits for the disk and batches never meet."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="crawl-writer")
-
-    async def known(self, source_id: str, external_ids: Sequence[str]) -> set[str]:
-        """See spiders.source_run.Store."""
-        return await asyncio.get_running_loop().run_in_executor(
-            self._thread, self._known, source_id, list(external_ids)
-        )
-
-    async def save(self, batch: Batch) -> SaveResult:
-        """See spiders.source_run.Store."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._save, batch)
-
-    def close(self) -> None:
-        """Wait for the last write."""
-        self._thread.shutdown(wait=True)
-
-    def _known(self, source_id: str, external_ids: list[str]) -> set[str]:
-        with self._db.reading() as session:
-            return known_ids(session, source_id, external_ids)
-
-    def _save(self, batch: Batch) -> SaveResult:
-        with self._db.transaction() as session:
-            result = save_posts(session, batch.posts)
-            at = batch.ending.at if batch.ending is not None else None
-            for bad in batch.asides:
-                when = at or (batch.posts[-1].fetched_at if batch.posts else None)
-                if when is not None:
-                    set_aside(session, batch.source_id, None, bad.field, bad.reason, bad.payload, when)
-            if batch.ending is None:
-                keep_cursor(session, batch.source_id, batch.cursor)
-                return result
-            new = batch.saved_before + result.saved
-            record_crawl(
-                session,
-                batch.source_id,
-                state=batch.ending.state,
-                evidence=batch.ending.evidence.replace(NEW, str(new)),
-                now=batch.ending.at,
-                next_due_at=batch.ending.next_due_at,
-                new_posts=new,
-                cursor=batch.cursor,
-            )
-            return result

@@ -15,12 +15,16 @@ from scrapy.exceptions import IgnoreRequest
 from scrapy.http import Response
 from scrapy.http.request import NO_CALLBACK
 
+from spiders.browser import SUB
+from spiders.connectors.base import RUN
+from spiders.exchange import ROBOTS
 from spiders.guard import check_url
-from spiders.problems import Blocked, RobotsDenied
+from spiders.problems import Blocked, LoginWall, RobotsDenied
 from spiders.robots import RETRY_S, RobotsAnswer, Verdict
 
 if TYPE_CHECKING:
     from spiders.host_spider import HostSpider
+    from spiders.source_run import SourceRun
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +48,16 @@ class _Base:
 
 
 class GuardMiddleware(_Base):
-    """Refuses private addresses, other protocols and hosts of no source; also stops at once when the host blocked us."""
+    """Refuses private addresses, other protocols, hosts of no source and what a person stopped; stops at once when the host blocked us."""
 
     def process_request(self, request: Request) -> None:
-        """Raises Refused or Blocked."""
+        """Raises Refused, Stopped, Blocked or LoginWall."""
+        run: SourceRun | None = request.meta.get(RUN)
+        if run is not None and isinstance(run.problem, Blocked | LoginWall):
+            raise run.problem  # a wall was met: what waits in the queue is not asked any more
         robots = bool(request.meta.get(ROBOTS_REQUEST))
+        if not robots:  # robots.txt is asked for right after a request that passed here
+            self.spider.check_stops(request)
         hosts = None if robots else self.spider.hosts_of(request)
         check_url(request.url, hosts, self.spider.shared.private_allowed)
         blocked = self.spider.blocked.get(_host(request.url))
@@ -60,13 +69,15 @@ class RobotsMiddleware(_Base):
     """Asks the gate of the process; applies Crawl-delay to the host's download slot."""
 
     async def process_request(self, request: Request) -> None:
-        """Raises RobotsDenied."""
+        """Raises RobotsDenied, or Stopped."""
         if request.meta.get(ROBOTS_REQUEST):
             return
         parts = urlsplit(request.url)
         verdict = await self.spider.shared.gate.verdict(f"{parts.scheme}://{parts.netloc}", self._fetch)
+        self.spider.check_stops(request)  # it may have waited long for robots.txt
         self._apply_delay(request, verdict)
         if verdict.allowed(request.url):
+            request.meta[ROBOTS] = verdict.describe()
             return
         if verdict.unreachable:
             raise RobotsDenied(
@@ -107,6 +118,9 @@ class RobotsMiddleware(_Base):
         downloader = self.crawler.engine.downloader
         key = downloader.get_slot_key(request)
         wanted = max(delay, self.spider.delay_of(_host(request.url)))
+        run: SourceRun | None = request.meta.get(RUN)
+        if run is not None:
+            run.crawl_delay = max(run.crawl_delay, wanted)
         downloader.per_slot_settings[key] = {
             **downloader.per_slot_settings.get(key, {}),
             "concurrency": 1,
@@ -128,11 +142,11 @@ class BlockMiddleware(_Base):
 
     def downloaded(self, response: Response, request: Request) -> None:
         """Note a refusal and drop what waits in the host's queue."""
-        if request.meta.get(ROBOTS_REQUEST) or response.status not in BLOCKING:
+        if request.meta.get(ROBOTS_REQUEST) or not _refusal(request, response):
             return
         host = _host(request.url)
         if host not in self.spider.blocked:
-            self.spider.blocked[host] = self._block(host, response)
+            self.spider.blocked[host] = self._block(host, response, request)
             log.warning("%s", self.spider.blocked[host].sentence)
         downloader = self.crawler.engine.downloader
         slot = downloader.slots.get(downloader.get_slot_key(request))
@@ -140,24 +154,36 @@ class BlockMiddleware(_Base):
             _, waiting = slot.queue.popleft()
             waiting.errback(self.spider.blocked[host])
 
-    def _block(self, host: str, response: Response) -> Blocked:
+    def _block(self, host: str, response: Response, request: Request) -> Blocked:
         settings = self.spider.shared.settings
         asked = retry_after(
             (response.headers.get("Retry-After") or b"").decode("latin-1"), self.spider.shared.clock()
         )
+        run: SourceRun | None = request.meta.get(RUN)
+        said = ""
+        if run is not None and run.read_refusal is not None:
+            said, pause = run.read_refusal(response)
+            asked = asked or pause
         words = (
             f"it asks for {_words(asked)}" if asked else f"it names no time, so {settings.block_pause_h:g} h"
         )
         return Blocked(
-            f"{host} answered {response.status} to {urlsplit(response.url).path or '/'}; we leave the host alone ({words})",
+            f"{host} answered {response.status} to {urlsplit(response.url).path or '/'}{f' ({said})' if said else ''}; we leave the host alone ({words})",
             pause=asked or timedelta(hours=settings.block_pause_h),
         )
 
     def process_response(self, request: Request, response: Response) -> Response:
         """Raises Blocked; other answers pass."""
-        if request.meta.get(ROBOTS_REQUEST) or response.status not in BLOCKING:
+        if request.meta.get(ROBOTS_REQUEST) or not _refusal(request, response):
             return response
         raise self.spider.blocked[_host(request.url)]
+
+
+def _refusal(request: Request, response: Response) -> bool:
+    """Whether an answer tells us to stay away. To a script's request only 429 does: pages ask for things they may not have."""
+    if request.meta.get(SUB):
+        return response.status == 429
+    return response.status in BLOCKING
 
 
 def retry_after(value: str, now: datetime) -> timedelta | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from datetime import datetime
 
 from incidents.grams import storable
 from incidents.posts import NewPost
 from spiders.items import MAX_EXTERNAL_ID, MAX_TEXT, PostItem, Unusable
 from spiders.pagetext import tidy
-from spiders.redact import pseudonym, redact, redact_value
+from spiders.redact import pseudonym, redact, redact_all, redact_value, without_author
 
 
 def to_post(item: PostItem, key: bytes, fetched_at: datetime) -> NewPost | Unusable:
@@ -18,7 +19,10 @@ def to_post(item: PostItem, key: bytes, fetched_at: datetime) -> NewPost | Unusa
 
     Without a usable time the fetch time stands in and the post says so. What was redacted is counted in `provenance`.
     """
-    title, text = redact(_bounded(item.title)), redact(_bounded(item.text))
+    title, text = (
+        replace(one, text=without_author(one.text, item.author_raw))
+        for one in redact_all(_bounded(item.title), _bounded(item.text))
+    )
     body = text.text or title.text
     if not body:
         return Unusable(
@@ -46,7 +50,7 @@ def to_post(item: PostItem, key: bytes, fetched_at: datetime) -> NewPost | Unusa
         published_estimated=item.published_at is None,
         fetched_at=fetched_at,
         author_key=pseudonym(key, item.source_id, item.author_raw),
-        place_hint=redact(tidy(item.place_hint)).text[:200],
+        place_hint=redact(without_author(tidy(item.place_hint), item.author_raw)).text[:200],
         engagement=dict(item.engagement),
         provenance=provenance,
     )

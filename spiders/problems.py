@@ -6,9 +6,6 @@ from datetime import timedelta
 
 from scrapy.exceptions import IgnoreRequest
 
-#: every state a source can be in after a fetch; docs/adding-a-source.md explains each
-STATES = ("ok", "empty", "unchanged", "blocked", "robots", "error", "changed")
-
 
 class SourceProblem(IgnoreRequest):
     """A request or answer that cannot be used. `pause` is how long the source asked us to stay away."""
@@ -28,9 +25,15 @@ class RobotsDenied(SourceProblem):
 
 
 class Blocked(SourceProblem):
-    """The site refuses us (403, 429, a captcha). We stop for this host and do not try to get around it."""
+    """The site refuses us (403, 429, a captcha, a check of the browser). We stop for this host and do not try to get around it."""
 
     state = "blocked"
+
+
+class LoginWall(SourceProblem):
+    """What was public asks for a login. This product reads public pages only."""
+
+    state = "login"
 
 
 class Refused(SourceProblem):
@@ -41,3 +44,9 @@ class Changed(SourceProblem):
     """The answer has no longer the form that the source's entry describes."""
 
     state = "changed"
+
+
+class Stopped(SourceProblem):
+    """A person halted collecting, or the site, page or author objected (incidents.stops). No failure of the source."""
+
+    state = "halted"

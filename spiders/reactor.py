@@ -11,28 +11,33 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from datetime import datetime
 from typing import Any
 
-from scrapy.crawler import AsyncCrawlerRunner, Crawler
-from scrapy.settings import Settings as ScrapySettings
 from twisted.internet import asyncioreactor
 
 from config.settings import CrawlSettings
-from spiders.guard import GuardedResolver
-from spiders.host_spider import HostSpider, Shared, delay_of
+from spiders.crawler import HostCrawler, ready_settings
+from spiders.guard import GuardedResolver, limit_headers
+from spiders.host_spider import HostSpider, Shared
 from spiders.problems import SourceProblem
-from spiders.robots import RobotsGate, agent_token
+from spiders.robots import RobotsGate, Verdict, agent_token
 from spiders.source_run import SourceRun
+from spiders.stopping import StopBoard
 
 log = logging.getLogger(__name__)
 
-#: crawls at once in one process
-MAX_CRAWLS = 16
+#: crawls at once in one process; nearly all of their time is waiting, and a slow host must not keep quick ones from their turn
+MAX_CRAWLS = 120
+#: crawls that begin however busy the loop is
+FEW_CRAWLS = 8
+#: seconds by which the loop may be late before no further crawl begins: waiting costs nothing, but without CPU healthy sites would time out
+MAX_LAG_S = 0.3
 #: seconds that a stopped crawl gets to end by itself before it is cancelled
 GRACE_S = 5.0
-#: with no delay at all Scrapy 2.19 starts every queued request of a host at once, whatever its concurrency
-MIN_DELAY_S = 0.001
+#: seconds between two looks at the board of stops
+LOOK_S = 0.5
 
 
 class CrawlerThread:
@@ -45,6 +50,9 @@ class CrawlerThread:
         self._hosts: dict[str, asyncio.Lock] = {}
         self._private: frozenset[str] = frozenset()
         self._stopping = False
+        self._crawlers: set[HostCrawler] = set()
+        #: seconds by which the loop was late of late
+        self._lag = 0.0
         self._thread = threading.Thread(target=self._live, name="crawler", daemon=True)
         self._thread.start()
         self._ready.wait()
@@ -52,7 +60,11 @@ class CrawlerThread:
             raise RuntimeError("the crawler's reactor could not be started") from self._failed
 
     def crawl(
-        self, groups: Sequence[Sequence[SourceRun]], settings: CrawlSettings, clock: Callable[[], datetime]
+        self,
+        groups: Sequence[Sequence[SourceRun]],
+        settings: CrawlSettings,
+        clock: Callable[[], datetime],
+        board: StopBoard | None = None,
     ) -> None:
         """Run one crawl for each group of sources that share hosts, at most MAX_CRAWLS at once; returns when all have ended.
 
@@ -60,13 +72,28 @@ class CrawlerThread:
         threads: a host that another call is crawling is waited for. Raises TimeoutError if the loop is stuck.
         """
         rounds = -(-len(groups) // MAX_CRAWLS)
-        longest = rounds * (settings.crawl_limit_s + settings.timeout_s + 2 * GRACE_S) + 60.0
-        work = asyncio.run_coroutine_threadsafe(self._crawl_all(groups, settings, clock), self._loop)
+        work = self.begin(groups, settings, clock, board)
         try:
-            work.result(longest)
+            work.result(rounds * longest_s(settings))
         except KeyboardInterrupt:
             self.stop()
             raise
+
+    def begin(
+        self,
+        groups: Sequence[Sequence[SourceRun]],
+        settings: CrawlSettings,
+        clock: Callable[[], datetime],
+        board: StopBoard | None = None,
+    ) -> Future[None]:
+        """`crawl` without waiting for its end; a group ends within `longest_s`, or the loop is stuck."""
+        return asyncio.run_coroutine_threadsafe(
+            self._crawl_all(groups, settings, clock, board or StopBoard()), self._loop
+        )
+
+    def robots_of(self, origin: str, settings: CrawlSettings) -> Verdict | None:
+        """What robots.txt of `origin` said when it was last asked; None before that."""
+        return self._gate(settings).known(origin)
 
     def forget_robots(self) -> None:
         """Drop what is known of every robots.txt, so that the next crawl asks again."""
@@ -76,7 +103,7 @@ class CrawlerThread:
         """End running crawls; what they have read is saved. The thread stays: the reactor cannot be started twice."""
         self._stopping = True
         try:
-            asyncio.run_coroutine_threadsafe(self._runner.stop(), self._loop).result(timeout_s)
+            asyncio.run_coroutine_threadsafe(self._stop_all(), self._loop).result(timeout_s)
         except TimeoutError:
             log.warning("crawls did not end within %g s; they are left to the end of the process", timeout_s)
 
@@ -95,21 +122,45 @@ class CrawlerThread:
             reactor: Any = installed
             self._resolver = GuardedResolver(reactor.nameResolver, lambda: self._private)
             reactor.installNameResolver(self._resolver)
-            self._runner = AsyncCrawlerRunner(ScrapySettings())
+            limit_headers()
             self._limit = asyncio.Semaphore(MAX_CRAWLS)
-            reactor.callWhenRunning(self._ready.set)
+            self._door = asyncio.Lock()
+            reactor.callWhenRunning(self._begin_living)
         except BaseException as exc:  # noqa: BLE001  # told to the thread that waits
             self._failed = exc
             self._ready.set()
             return
         reactor.run(installSignalHandlers=False)
 
+    def _begin_living(self) -> None:
+        self._pulse = asyncio.ensure_future(self._watch_lag())
+        self._ready.set()
+
+    async def _watch_lag(self) -> None:
+        while True:
+            asleep = self._loop.time()
+            await asyncio.sleep(0.1)
+            self._lag = max(self._loop.time() - asleep - 0.1, 0.7 * self._lag)
+
+    async def _breathe(self) -> None:
+        """Wait until the loop keeps up, one crawl after the other."""
+        async with self._door:
+            while self._lag > MAX_LAG_S and len(self._crawlers) >= FEW_CRAWLS and not self._stopping:
+                await asyncio.sleep(0.1)
+
+    async def _stop_all(self) -> None:
+        await asyncio.gather(*(crawler.stop_async() for crawler in list(self._crawlers)))
+
     async def _crawl_all(
-        self, groups: Sequence[Sequence[SourceRun]], settings: CrawlSettings, clock: Callable[[], datetime]
+        self,
+        groups: Sequence[Sequence[SourceRun]],
+        settings: CrawlSettings,
+        clock: Callable[[], datetime],
+        board: StopBoard,
     ) -> None:
         self._stopping = False
         self._private = frozenset(host.lower() for host in settings.allow_private_hosts)
-        shared = Shared(self._gate(settings), settings, clock, self._resolver, self._private)
+        shared = Shared(self._gate(settings), settings, clock, self._resolver, self._private, board)
         await asyncio.gather(*(self._crawl_group(list(group), shared) for group in groups))
 
     def _gate(self, settings: CrawlSettings) -> RobotsGate:
@@ -128,6 +179,7 @@ class CrawlerThread:
             await lock.acquire()
         try:
             async with self._limit:
+                await self._breathe()
                 await self._crawl_one(runs, shared)
         finally:
             for lock in locks:
@@ -137,16 +189,18 @@ class CrawlerThread:
                     run.truncated = True
                     # a source that was not read yet stays as it was: due
                     run.stopped = not run.tally.lists_read
-                if run.ending is None and not run.error and not run.stopped:
+                if run.ending is None and not run.error and not run.stopped and not run.unread:
                     await self._finish(run)
 
     async def _crawl_one(self, runs: list[SourceRun], shared: Shared) -> None:
         if self._stopping:
             return
-        crawler = Crawler(HostSpider, scrapy_settings(runs, shared.settings))
-        task = self._runner.crawl(crawler, runs=runs, shared=shared)
-        done, _ = await asyncio.wait({task}, timeout=shared.settings.crawl_limit_s)
-        if not done:
+        crawler = HostCrawler(ready_settings(shared.settings), runs)
+        self._crawlers.add(crawler)
+        task = asyncio.ensure_future(crawler.crawl_async(runs=runs, shared=shared))
+        task.add_done_callback(lambda _: self._crawlers.discard(crawler))
+        halted = await self._until_done(task, crawler, shared)
+        if not task.done() and not halted:
             log.info(
                 "crawl of %s stopped after %g s; it goes on next time",
                 runs[0].source.host,
@@ -158,14 +212,32 @@ class CrawlerThread:
                     run.notes.append(
                         f"stopped after crawl.crawl_limit_s = {shared.settings.crawl_limit_s:g} s"
                     )
+        if halted and isinstance(crawler.spider, HostSpider):
+            for end in crawler.spider.at_end:
+                end()  # a stuck page would keep the crawl from ending
+        if not task.done():
             stopping = asyncio.ensure_future(crawler.stop_async())
-            await asyncio.wait({task, stopping}, timeout=shared.settings.timeout_s + GRACE_S)
+            patience = 0.0 if halted else shared.settings.timeout_s  # a halt waits for no answer
+            await asyncio.wait({task, stopping}, timeout=patience + GRACE_S)
             task.cancel()
             await asyncio.wait({task, stopping}, timeout=GRACE_S)
+        if isinstance(crawler.spider, HostSpider):
+            for end in crawler.spider.at_end:
+                end()
         if task.done() and not task.cancelled() and (exc := task.exception()) is not None:
             log.error("crawl of %s failed", runs[0].source.host, exc_info=exc)
             for run in runs:
                 run.fail(SourceProblem(f"the crawl failed: {type(exc).__name__}: {exc}"))
+
+    async def _until_done(self, task: asyncio.Future[Any], crawler: HostCrawler, shared: Shared) -> bool:
+        """Wait for the crawl's end or its limit; True when a person has stopped all of its sources meanwhile."""
+        ends = self._loop.time() + shared.settings.crawl_limit_s
+        while not task.done() and (left := ends - self._loop.time()) > 0:
+            await asyncio.wait({task}, timeout=min(left, LOOK_S))
+            if isinstance(crawler.spider, HostSpider) and crawler.spider.enforce() and not task.done():
+                await asyncio.wait({task}, timeout=LOOK_S)  # its last answers are being written
+                return True
+        return False
 
     async def _finish(self, run: SourceRun) -> None:
         try:
@@ -175,62 +247,9 @@ class CrawlerThread:
             run.error = f"{type(exc).__name__}: {exc}"
 
 
-def scrapy_settings(runs: Sequence[SourceRun], settings: CrawlSettings) -> dict[str, Any]:
-    """Scrapy's settings for one crawl, each with its reason."""
-    slots = {
-        host: {
-            "concurrency": 1,
-            "delay": max([MIN_DELAY_S, *(delay_of(run) for run in runs if host in run.source.hosts)]),
-            "jitter": 0.0,
-        }
-        for host in set().union(*(run.source.hosts for run in runs))
-    }
-    return {
-        "USER_AGENT": settings.user_agent,
-        "ROBOTSTXT_OBEY": False,  # Scrapy's own middleware leaks; RobotsMiddleware obeys
-        "DOWNLOADER_MIDDLEWARES": {
-            "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": None,
-            "scrapy.downloadermiddlewares.httpproxy.HttpProxyMiddleware": None,  # a proxy would resolve names behind the guard
-            "scrapy.downloadermiddlewares.httpauth.HttpAuthMiddleware": None,  # no log-ins
-            "scrapy.downloadermiddlewares.offsite.OffsiteMiddleware": None,  # GuardMiddleware knows the hosts of each source
-            "spiders.middlewares.GuardMiddleware": 50,
-            "spiders.middlewares.RobotsMiddleware": 100,
-            "spiders.middlewares.BlockMiddleware": 900,  # nearest to the network: before retries and redirects
-        },
-        "SPIDER_MIDDLEWARES": {
-            "scrapy.spidermiddlewares.httperror.HttpErrorMiddleware": None,  # connectors judge the status
-            "scrapy.spidermiddlewares.urllength.UrlLengthMiddleware": None,
-            "scrapy.spidermiddlewares.depth.DepthMiddleware": None,
-        },
-        "EXTENSIONS": {
-            "scrapy.extensions.telnet.TelnetConsole": None,  # no open port
-            "scrapy.extensions.memusage.MemoryUsage": None,
-            "scrapy.extensions.logstats.LogStats": None,
-        },
-        "TELNETCONSOLE_ENABLED": False,
-        "COOKIES_ENABLED": False,  # we keep no session with anybody
-        "METAREFRESH_ENABLED": False,
-        "REFERRER_POLICY": "no-referrer",  # where we come from is nobody's business
-        "REDIRECT_MAX_TIMES": 5,
-        "RETRY_TIMES": 1,
-        "RETRY_HTTP_CODES": [500, 502, 503, 504, 522, 524, 408],  # 429 is an order to stop, not to retry
-        "RETRY_GIVE_UP_LOG_LEVEL": "INFO",
-        "DOWNLOAD_TIMEOUT": settings.timeout_s,
-        "DOWNLOAD_MAXSIZE": int(settings.max_body_mb * 1024 * 1024),
-        "DOWNLOAD_WARNSIZE": 0,
-        "DOWNLOAD_DELAY": max(MIN_DELAY_S, settings.delay_s),
-        "DOWNLOAD_DELAY_JITTER": 0.0,
-        "DOWNLOAD_SLOTS": slots,
-        "CONCURRENT_REQUESTS": 8,
-        "CONCURRENT_REQUESTS_PER_DOMAIN": 1,
-        "SCHEDULER_MEMORY_QUEUE": "scrapy.squeues.FifoMemoryQueue",  # in the order of the list, newest first
-        "LOG_LEVEL": "INFO",
-        "STATS_DUMP": False,
-        "DEFAULT_REQUEST_HEADERS": {
-            "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-            "Accept-Language": "zh-CN,zh;q=0.9,en;q=0.5",
-        },
-    }
+def longest_s(settings: CrawlSettings) -> float:
+    """Seconds after which a crawl has ended, unless the loop is stuck."""
+    return settings.crawl_limit_s + settings.timeout_s + 2 * GRACE_S + 60.0
 
 
 _lock = threading.Lock()
@@ -252,4 +271,4 @@ def stop_crawls(timeout_s: float = 10.0) -> None:
         _thread.stop(timeout_s)
 
 
-__all__ = ["CrawlerThread", "crawler_thread", "scrapy_settings", "stop_crawls"]
+__all__ = ["CrawlerThread", "crawler_thread", "longest_s", "stop_crawls"]

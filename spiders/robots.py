@@ -9,6 +9,7 @@ and believed for `ttl_s`. The gate knows nothing of Scrapy: `fetch` is handed in
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -42,6 +43,17 @@ class Verdict:
     rules: Protego | None = None
     unreachable: str = ""
     expires: float = 0.0
+    #: the answer that the rules come from: its status and the SHA-256 of its body
+    status: int = 0
+    digest: str = ""
+
+    def describe(self) -> str:
+        """Why our agent may fetch, in words for the evidence."""
+        if self.rules is None:
+            return (
+                f"allowed: {self.origin}/robots.txt answered {self.status}, so there are no rules (RFC 9309)"
+            )
+        return f"allowed for {self.agent} by {self.origin}/robots.txt (sha256 {self.digest})"
 
     def allowed(self, url: str) -> bool:
         """Whether our agent may fetch `url`."""
@@ -102,6 +114,10 @@ class RobotsGate:
             future.set_result(verdict)
         return verdict
 
+    def known(self, origin: str) -> Verdict | None:
+        """What is known of an origin without asking it."""
+        return self._verdicts.get(origin)
+
     def _read(self, origin: str, answer: RobotsAnswer) -> Verdict:
         if answer.status == 0:
             return self._unreachable(origin, answer.detail or "no answer")
@@ -111,9 +127,10 @@ class RobotsGate:
         if (
             answer.status >= 300
         ):  # 4xx: there are no rules; a redirect that led nowhere counts the same (RFC 9309 2.3.1.2)
-            return Verdict(origin, self.agent, expires=expires)
+            return Verdict(origin, self.agent, expires=expires, status=answer.status)
         rules = Protego.parse(answer.body[:MAX_BODY].decode("utf-8-sig", "replace"))
-        return Verdict(origin, self.agent, rules, expires=expires)
+        digest = hashlib.sha256(answer.body).hexdigest()
+        return Verdict(origin, self.agent, rules, expires=expires, status=answer.status, digest=digest)
 
     def _unreachable(self, origin: str, why: str) -> Verdict:
         return Verdict(origin, self.agent, unreachable=why, expires=self._clock() + RETRY_S)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TextIO
+from zipfile import BadZipFile, ZipFile
 
 from python_calamine import CalamineError, CalamineWorkbook
 
@@ -22,6 +23,9 @@ csv.field_size_limit(10_000_000)
 HEADER_ROWS = 10
 #: bytes of one line of JSON; more is no post
 LONGEST_LINE = 10_000_000
+#: bytes of a workbook when unpacked; a small file that unpacks to more is a bomb, and reading it would take all memory
+LARGEST_BOOK = 1_000_000_000
+_ARCHIVES = (".zip", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".tar")
 #: how much of a file is checked for its encoding: all of it, in pieces of this many bytes
 _PIECE = 1 << 20
 
@@ -53,7 +57,10 @@ def read_rows(path: Path, is_header: IsHeader, encoding: str = "") -> Iterator[R
     if not path.is_file():
         raise UnreadableFile(f"{path}: no such file")
     kind = path.suffix.lower()
+    if kind in _ARCHIVES:
+        raise UnreadableFile(f"{path}: an archive; unpack it and hand over the files in it")
     if kind in (".csv", ".tsv", ".txt"):
+        _no_workbook(path)
         return _csv(path, is_header, encoding)
     if kind in (".xlsx", ".xlsm", ".xls", ".ods", ".xlsb"):
         return _sheet(path, is_header)
@@ -95,51 +102,73 @@ def _open(path: Path, encoding: str) -> tuple[IO[bytes], io.TextIOWrapper, int]:
     return raw, io.TextIOWrapper(raw, encoding=found, newline=""), max(1, path.stat().st_size)
 
 
+def _no_workbook(path: Path) -> None:
+    """Some systems write a workbook under the name .csv; as text it would only be garbage."""
+    with path.open("rb") as raw:
+        begin = raw.read(4)
+    if begin in (b"PK\x03\x04", b"\xd0\xcf\x11\xe0"):
+        raise UnreadableFile(
+            f"{path}: a workbook or an archive under the name {path.suffix}; rename or unpack it"
+        )
+
+
 def _csv(path: Path, is_header: IsHeader, encoding: str) -> Iterator[RawRow]:
     raw, stream, size = _open(path, encoding)
     with stream:
-        begin = stream.read(20_000)
-        stream.seek(0)
-        head = "\n".join(begin.split("\n")[:HEADER_ROWS])
-        delimiter = max(",\t;|", key=head.count)
-        lines = _Lines(stream)
-        reader = csv.reader(lines, delimiter=delimiter)
-        header: list[str] = []
-        while True:
-            line = reader.line_num + 1
-            lines.quotes = 0
-            try:
-                cells = next(reader)
-            except StopIteration:
-                break
-            except csv.Error as exc:
-                yield RawRow(line, problem=f"not readable as CSV: {exc}")
-                continue
-            if not header:
-                if is_header(cells):
-                    header = _unique(cells)
-                elif line > HEADER_ROWS:
-                    break
-                continue
-            if not any(cell.strip() for cell in cells):
-                continue
-            if lines.ended and lines.quotes % 2 and reader.line_num > line:
-                # everything to the end of the file has become one field
-                swallowed = reader.line_num - line
-                yield RawRow(
-                    line,
-                    problem=f"a quotation mark is not closed; the {swallowed} lines after it were not read",
-                )
-                continue
-            yield _with_header(header, cells, line, min(1.0, raw.tell() / size))
-    if not header:
+        found = False
+        for row in csv_rows(stream, is_header, lambda: min(1.0, raw.tell() / size)):
+            found = found or row is None
+            if row is not None:
+                yield row
+    if not found:
         raise UnreadableFile(_no_header(path))
+
+
+def csv_rows(stream: TextIO, is_header: IsHeader, share: Callable[[], float]) -> Iterator[RawRow | None]:
+    """The rows of CSV text, broken ones with their problem; None stands for the header, and nothing comes when there is none.
+
+    `share` tells how much of the text lies behind us.
+    """
+    begin = stream.read(20_000)
+    stream.seek(0)
+    head = "\n".join(begin.split("\n")[:HEADER_ROWS])
+    lines = _Lines(stream)
+    reader = csv.reader(lines, delimiter=max(",\t;|", key=head.count))
+    header: list[str] = []
+    while True:
+        line = reader.line_num + 1
+        lines.quotes = 0
+        try:
+            cells = next(reader)
+        except StopIteration:
+            break
+        except csv.Error as exc:
+            yield RawRow(line, problem=f"not readable as CSV: {exc}")
+            continue
+        if not header:
+            if is_header(cells):
+                header = _unique(cells)
+                yield None
+            elif line > HEADER_ROWS:
+                break
+            continue
+        if not any(cell.strip() for cell in cells):
+            continue
+        if lines.ended and lines.quotes % 2 and reader.line_num > line:
+            # everything to the end of the file has become one field
+            swallowed = reader.line_num - line
+            yield RawRow(
+                line,
+                problem=f"a quotation mark is not closed; the {swallowed} lines after it were not read",
+            )
+            continue
+        yield _with_header(header, cells, line, share())
 
 
 class _Lines:
     """The lines of a file without NUL; counts quotation marks, so that one that is never closed is found."""
 
-    def __init__(self, stream: io.TextIOWrapper) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.quotes = 0
         self.ended = False
@@ -157,6 +186,7 @@ class _Lines:
 
 
 def _sheet(path: Path, is_header: IsHeader) -> Iterator[RawRow]:
+    _no_bomb(path)
     try:
         book = CalamineWorkbook.from_path(str(path))
         sheets = [book.get_sheet_by_name(name) for name in book.sheet_names]
@@ -182,6 +212,18 @@ def _sheet(path: Path, is_header: IsHeader) -> Iterator[RawRow]:
         raise UnreadableFile(_no_header(path))
 
 
+def _no_bomb(path: Path) -> None:
+    try:
+        with ZipFile(path) as packed:
+            size = sum(part.file_size for part in packed.infolist())
+    except (BadZipFile, OSError, ValueError, NotImplementedError):
+        return  # .xls, or damaged: the reader of workbooks says so
+    if size > LARGEST_BOOK:
+        raise UnreadableFile(
+            f"{path}: unpacks to {size / 1e6:.0f} MB (allowed: {LARGEST_BOOK / 1e6:.0f}); split it, or save it as CSV"
+        )
+
+
 def _cell(value: Any) -> Any:
     """Numbers that are whole lose their ".0": an order number must come out as it stands in the sheet."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
@@ -198,7 +240,7 @@ def _json_lines(path: Path, encoding: str) -> Iterator[RawRow]:
         with path.open("r", encoding=name, errors="replace") as stream:
             for number, text in enumerate(stream, start=1):
                 if text.strip():
-                    yield _json_row(text, number, 0.0)
+                    yield json_row(text, number, 0.0)
         return
     with path.open("rb") as raw:
         number = 0
@@ -216,7 +258,7 @@ def _json_lines(path: Path, encoding: str) -> Iterator[RawRow]:
                 yield RawRow(number, {}, f"byte {exc.start + 1} of the line is not {name}", fraction)
                 continue
             if text.strip():
-                yield _json_row(text, number, fraction)
+                yield json_row(text, number, fraction)
 
 
 def _encoding_of_lines(path: Path, given: str) -> str:
@@ -238,7 +280,8 @@ def _encoding_of_lines(path: Path, given: str) -> str:
         raise
 
 
-def _json_row(line: str, number: int, fraction: float) -> RawRow:
+def json_row(line: str, number: int, fraction: float) -> RawRow:
+    """One line of JSON as a row."""
     try:
         value = json.loads(line)
     except ValueError as exc:

@@ -18,7 +18,7 @@ from incidents.clocks import DeadlineView
 from incidents.outbox import OutboxRow
 from incidents.posts import NewPost
 from incidents.queries import EventView, IncidentView
-from incidents.session import Database
+from incidents.session import Database, Session
 from incidents.states import Command, Detect
 
 #: Tuesday 24 November 2026, 15:10 in Jinan: 白班 of the roster
@@ -50,6 +50,7 @@ def bundle_for(
     mail_port: int = 0,
     roster: str = ROSTER,
     routes: str = ROUTES,
+    more: dict[str, Any] | None = None,
     **alerts: Any,
 ) -> Bundle:
     """A configuration with this roster and these channels; without them, messages go to the folder."""
@@ -63,7 +64,43 @@ def bundle_for(
         values["slack"] = {"token": "xoxb-demo-not-secret", "channel": "C0QUANSHENG", "base_url": slack}
     if mail_port:
         values["mail"] = {"host": "127.0.0.1", "port": mail_port, "sender": "quansheng@jinan.example"}
-    return load_bundle(None, **values)
+    return load_bundle(None, **values, **(more or {}))
+
+
+def emerge(
+    session: Session,
+    new: Sequence[NewPost] = (),
+    *,
+    now: datetime,
+    level: str = "general",
+    track: str = "burst",
+    title: str = "某小学食堂多人呕吐",
+) -> int:
+    """An incident of these posts, detected `now`; returns its id."""
+    incident = judgements.open_watching(
+        session,
+        title=title,
+        domain="food_safety",
+        district="历下区",
+        first_posted_at=now - timedelta(hours=1),
+        sketch={},
+    )
+    for post_id in posts.save_posts(session, list(new)).ids if new else ():
+        judgements.add_post(
+            session,
+            incident,
+            post_id,
+            similarity=0.9,
+            voice=True,
+            published_at=now - timedelta(minutes=30),
+            negative=True,
+            now=now,
+        )
+    why = {"sentence_zh": "近1小时2位发帖人，平常0.1位", "sentence_en": "2 authors in 1 h, 0.1 expected"}
+    lifecycle.handle(
+        session, incident, Detect(track, why, level), actor="analysis", channel="system", now=now
+    )
+    return incident
 
 
 @dataclass
@@ -105,42 +142,12 @@ class Office:
         title: str = "某小学食堂多人呕吐",
     ) -> Office:
         """A cluster of two posts emerges."""
+        new = [
+            make("孩子吃完饭回来就吐，班里已经十几个了", source_id=source),
+            make("食堂的肉有味道", source_id=source),
+        ]
         with self.db.transaction() as session:
-            self.incident_id = judgements.open_watching(
-                session,
-                title=title,
-                domain="food_safety",
-                district="历下区",
-                first_posted_at=self.now - timedelta(hours=1),
-                sketch={},
-            )
-            new = [
-                make("孩子吃完饭回来就吐，班里已经十几个了", source_id=source),
-                make("食堂的肉有味道", source_id=source),
-            ]
-            for post_id in posts.save_posts(session, new).ids:
-                judgements.add_post(
-                    session,
-                    self.incident_id,
-                    post_id,
-                    similarity=0.9,
-                    voice=True,
-                    published_at=self.now - timedelta(minutes=30),
-                    negative=True,
-                    now=self.now,
-                )
-            why = {
-                "sentence_zh": "近1小时2位发帖人，平常0.1位",
-                "sentence_en": "2 authors in 1 h, 0.1 expected",
-            }
-            lifecycle.handle(
-                session,
-                self.incident_id,
-                Detect("burst", why, level),
-                actor="analysis",
-                channel="system",
-                now=self.now,
-            )
+            self.incident_id = emerge(session, new, now=self.now, level=level, title=title)
         return self
 
     def do(self, command: Command, actor: str = "lin", channel: str = "console") -> Office:

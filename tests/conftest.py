@@ -20,9 +20,11 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
+from demo.fake_slack import FakeSlack
 from incidents.migrate import upgrade
 from incidents.posts import NewPost
 from incidents.session import Database
+from tests.fakes.mail import FakeMailServer
 from tests.postgres_guard import shared_server
 
 AUDIT_KEY = b"a key that signs nothing but tests"
@@ -74,23 +76,23 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def postgres_template(postgres_server: str) -> Iterator[str]:
     """Name of a migrated, empty database of this process, to be copied."""
     name = f"quansheng_template_{uuid.uuid4().hex[:12]}"
-    _admin(postgres_server, f"CREATE DATABASE {name}")
-    database = Database(_at(postgres_server, name), audit_key=AUDIT_KEY)
+    as_admin(postgres_server, f"CREATE DATABASE {name}")
+    database = Database(database_at(postgres_server, name), audit_key=AUDIT_KEY)
     upgrade(database.engine)
     database.close()
     yield name
-    _admin(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+    as_admin(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
 def postgres_db(postgres_server: str, postgres_template: str) -> Iterator[Database]:
     """A migrated, empty PostgreSQL database of this test's own."""
     name = f"quansheng_test_{uuid.uuid4().hex[:12]}"
-    _admin(postgres_server, f"CREATE DATABASE {name} TEMPLATE {postgres_template}")
-    database = Database(_at(postgres_server, name), audit_key=AUDIT_KEY)
+    as_admin(postgres_server, f"CREATE DATABASE {name} TEMPLATE {postgres_template}")
+    database = Database(database_at(postgres_server, name), audit_key=AUDIT_KEY)
     yield database
     database.close()
-    _admin(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+    as_admin(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -100,15 +102,29 @@ def any_db(request: pytest.FixtureRequest) -> Database:
     return database
 
 
-def _at(server: str, name: str) -> str:
+def database_at(server: str, name: str) -> str:
     return make_url(server).set(database=name).render_as_string(hide_password=False)
 
 
-def _admin(server: str, statement: str) -> None:
+def as_admin(server: str, statement: str) -> None:
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text(statement))
     engine.dispose()
+
+
+@pytest.fixture
+def slack() -> Iterator[FakeSlack]:
+    """A Slack of this test's own."""
+    with FakeSlack() as fake:
+        yield fake
+
+
+@pytest.fixture
+def mail() -> Iterator[FakeMailServer]:
+    """A mail server of this test's own."""
+    with FakeMailServer() as server:
+        yield server
 
 
 class PostFactory(Protocol):

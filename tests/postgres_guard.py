@@ -46,6 +46,29 @@ def shared_server(name: str) -> Iterator[str]:
         users.close()
 
 
+@contextmanager
+def scratch_database(name: str, *, durable: bool = False) -> Iterator[str]:
+    """URL of an empty database on a server of this name, for proofs outside of pytest.
+
+    `durable`: the server waits for the disk at every commit, as one that holds real data does.
+    """
+    # imported here: the guard itself needs neither
+    import psycopg
+    from sqlalchemy.engine import make_url
+
+    with shared_server(name) as url:
+        server = url.replace("postgresql+psycopg://", "postgresql://")
+        with psycopg.connect(server, autocommit=True) as connection:
+            if durable:
+                for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                    connection.execute(f"ALTER SYSTEM SET {setting} = on".encode())
+                connection.execute("SELECT pg_reload_conf()")
+            connection.execute("CREATE DATABASE scratch")
+        yield make_url(url).set(database="scratch").render_as_string(hide_password=False)
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute("DROP DATABASE scratch WITH (FORCE)")
+
+
 def _start(folder: Path) -> None:
     with (folder / "guard.log").open("wb") as log:
         subprocess.run(

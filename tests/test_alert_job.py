@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -21,12 +21,16 @@ from incidents.queries import IncidentView
 from incidents.session import Database, Session
 from incidents.states import (
     Acknowledge,
+    AskAgain,
     Assign,
     Close,
     Confirm,
     Evaluate,
     FalseAlarm,
+    HoldPress,
+    Inform,
     Merge,
+    Refused,
     Reopen,
     Respond,
     Restore,
@@ -39,18 +43,6 @@ from tests.alert_office import KEYS, T0, Office, bundle_for
 from tests.fakes.mail import FakeMailServer
 
 Posts = Callable[..., NewPost]
-
-
-@pytest.fixture
-def slack() -> Iterator[FakeSlack]:
-    with FakeSlack() as server:
-        yield server
-
-
-@pytest.fixture
-def mail() -> Iterator[FakeMailServer]:
-    with FakeMailServer() as server:
-        yield server
 
 
 @pytest.fixture
@@ -101,9 +93,28 @@ def test_an_answer_in_time_meets_its_clocks_and_a_late_one_misses_them(office: O
     office.later(hours=6).do(Confirm()).do(Assign("education")).do(Respond("http://gov.example/1")).work()
     assert {rule: clock.state for rule, clock in office.deadlines().items()} == {
         "R01": "missed",
-        "R02": "met",
+        "R02": "open",  # an answer is no press conference
     }
+    office.later(hours=2).do(HoldPress("http://gov.example/press")).work()
+    assert office.deadlines()["R02"].state == "met"
     assert office.history("deadline_missed")[0].occurred_at == T0 + timedelta(hours=5)
+
+
+def test_authoritative_information_stops_the_five_hours_and_nothing_else(office: Office, post: Posts) -> None:
+    office.detect(post, level="critical").work()
+    office.later(hours=3).do(Inform("http://gov.example/notice")).work()
+    assert {rule: clock.state for rule, clock in office.deadlines().items()} == {"R01": "met", "R02": "open"}
+    assert office.incident.state == "detected"
+
+
+def test_who_acknowledged_and_did_nothing_is_asked_again_in_a_new_epoch(office: Office, post: Posts) -> None:
+    office.detect(post).work()
+    with pytest.raises(Refused, match="nobody has acknowledged"):
+        office.do(AskAgain("无人确认"), actor="system", channel="system")
+    office.do(Acknowledge(epoch=1)).work()
+    office.later(hours=2).do(AskAgain("确认后120分钟无进展"), actor="system", channel="system").work()
+    assert office.incident.epoch == 2
+    assert [row.step for row in office.messages("page", "sent") if row.epoch == 2] == [1]
 
 
 def test_a_clock_that_runs_out_is_noticed_once_with_its_true_time(office: Office, post: Posts) -> None:
@@ -248,7 +259,13 @@ def test_a_new_holiday_notice_recounts_provisional_clocks_and_keeps_the_old_end(
     after = office.deadlines()["H01"]
     assert not after.provisional
     assert after.due_at == before.due_at  # the notice confirms what was assumed
-    assert office.history("deadline_moved")[-1].payload["old_due_at"] == before.due_at.isoformat()
+    (moved,) = [e.payload for e in office.history("deadline_moved") if e.payload["rule"] == "H01"]
+    assert moved["old_due_at"] == before.due_at.isoformat()
+    assert set(office.deadlines()) == {"R03", "H01", "H04"}
+    assert {e.payload["rule"] for e in office.history("deadline_moved")} == {
+        "H01",
+        "H04",
+    }  # hours do not move
 
 
 # --- one transaction, idempotent ---------------------------------------------------------------------------------
@@ -275,14 +292,20 @@ def test_a_tick_that_dies_leaves_nothing_half_done(
         raise RuntimeError("power cut")
 
     with monkeypatch.context() as patched:
-        patched.setattr("alerts.job._check_calendar", die)
+        patched.setattr("alerts.job.obligations.work", die)
         with pytest.raises(RuntimeError):
             office.tick()
     assert office.deadlines() == {}
     assert office.messages() == []
     assert list(office.kinds()) == ["detected"]
     office.work()
-    assert list(office.kinds()) == ["detected", "deadline_opened", "rung_fired", "page_sent"]
+    assert list(office.kinds()) == [
+        "detected",
+        "deadline_opened",
+        "ladder_started",
+        "rung_fired",
+        "page_sent",
+    ]
 
 
 def test_one_event_that_cannot_be_worked_off_keeps_no_other_from_it_and_is_reported(
@@ -320,7 +343,9 @@ def test_the_whole_way_works_on_both_databases(any_db: Database, tmp_path: Path,
     office.later(minutes=15).work()
     office.do(Acknowledge(epoch=1), actor="he").do(Confirm()).do(Assign("education")).work()
     office.later(hours=60).work()
-    office.do(Return("不属于本单位职责")).work()
+    with pytest.raises(Refused, match="the time for sending it back ended"):
+        office.do(Return("不属于本单位职责"))
+    office.do(Return("不属于本单位职责", late_approved_by="督查室李")).work()
     office.do(Assign("civil-affairs")).do(Respond("http://gov.example/1")).do(Evaluate(50)).do(Close()).work()
     assert office.incident.state == "closed"
     assert {clock.state for clock in office.deadlines().values()} <= {"met", "missed", "cancelled"}
@@ -418,6 +443,30 @@ def test_a_crash_after_sending_is_cleared_up_by_looking(wired: Office, post: Pos
     wired.later(minutes=2).send()
     assert len(slack.messages) == 1
     assert outbox_state(wired, row.id) == "sent"
+
+
+def test_a_doubtful_page_is_looked_for_where_it_was_sent_although_the_thread_began_meanwhile(
+    wired: Office, post: Posts, slack: FakeSlack
+) -> None:
+    slack.moods.extend(["drop_after_accept"])
+    wired.detect(post).tick()
+    wired.send()  # the first page is there, its answer is lost
+    with wired.db.transaction() as session:
+        outbox.enqueue(
+            session,
+            id="00000000-0000-5000-8000-000000000001",
+            incident_id=wired.incident.id,
+            kind="update",
+            recipient="C0QUANSHENG",
+            channel="slack",
+            priority=0,
+            message={"text": "x", "blocks": []},
+            now=wired.now,
+        )
+    wired.send()  # this one begins a thread, for nothing is known to be there
+    wired.later(seconds=20).work()
+    assert len(slack.messages) == 2
+    assert {row.state for row in wired.messages("page") if row.channel == "slack"} == {"sent"}
 
 
 def outbox_state(office: Office, row_id: str) -> str:

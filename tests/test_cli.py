@@ -184,6 +184,9 @@ def test_check_tells_every_mistake_of_every_file_at_once(quansheng: Quansheng, t
         (["import", "absent.csv"], "no such file"),
         (["replay", "absent.jsonl"], "no such file"),
         (["audit", "export", "QS-2026-000404", "case.json"], "no such incident"),
+        (["audit", "export", "QS-2026-000404", "case.docx"], "ends in .json"),
+        (["audit", "export", "QS-2026-000404", "case.pdf", "--language", "fr"], "zh_CN or en"),
+        (["audit", "check", "missing.json"], "cannot be read"),
         (["report", "weekly", "--week", "2026-W77"], "2026-W77"),
     ],
 )
@@ -233,6 +236,13 @@ def test_an_export_holds_everything_and_is_itself_on_record(
     assert len(case["events"][0]["hash"]) == 64
     kinds = [row[0] for row in _rows(tmp_path, "SELECT kind FROM incident_event ORDER BY seq")]
     assert kinds.count("exported") == 2
+    assert "Good" in quansheng("audit", "check", "case.json").out
+    case["events"][0]["actor"] = "nobody"
+    (tmp_path / "other.json").write_text(json.dumps(case))
+    changed = quansheng("audit", "check", "other.json")
+    assert (changed.code, "event 1 shows another actor" in changed.err) == (1, True)
+    assert quansheng("audit", "export", incident, "case.pdf", "--language", "en").code == 0
+    assert (tmp_path / "case.pdf").read_bytes().startswith(b"%PDF")
     refused = quansheng("incidents", "export", "no/such/folder/all.jsonl")
     assert refused.code == 1
     assert "cannot be written" in refused.err
@@ -244,6 +254,22 @@ def _rows(folder: Path, statement: str) -> list[tuple[Any, ...]]:
         return connection.execute(statement).fetchall()
     finally:
         connection.close()
+
+
+def test_tables_that_were_changed_by_hand_are_put_right_from_the_events(
+    quansheng: Quansheng, incident: str, tmp_path: Path
+) -> None:
+    assert "Good" in quansheng("audit", "rebuild").out
+    connection = sqlite3.connect(tmp_path / "var" / "quansheng.db")
+    connection.execute("UPDATE incident SET state = 'closed'")
+    connection.commit()
+    connection.close()
+    told = quansheng("audit", "rebuild")
+    assert told.code == 1
+    assert "state is 'closed', by its events 'confirmed'" in told.err
+    assert "put right" in quansheng("audit", "rebuild", "--repair").out
+    assert "Good" in quansheng("audit", "rebuild").out
+    assert "confirmed" in quansheng("incidents", "show", incident).out
 
 
 def test_a_record_that_was_tampered_with_does_not_verify(
@@ -328,6 +354,18 @@ def test_posts_are_imported_and_bad_rows_are_told(quansheng: Quansheng, tmp_path
     assert "1 still kept aside" in again.out
 
 
+def test_sources_are_listed_with_their_state_and_a_wrong_name_is_one_sentence(quansheng: Quansheng) -> None:
+    listed = quansheng("sources")
+    assert listed.code == 0, listed.err  # all are switched off
+    assert all(line.split("\t")[1] == "停用" for line in listed.out.splitlines())
+    told = json.loads(quansheng("sources", "--json").out)
+    assert {row["state"] for row in told} == {"off"}
+    assert {tuple(row["readings"]) for row in told} == {()}
+    wrong = quansheng("sources", "nowhere")
+    assert wrong.code != 0
+    assert "no source named nowhere" in wrong.err
+
+
 def test_doctor_says_what_is_missing_before_anything_runs(quansheng: Quansheng) -> None:
     ran = quansheng("doctor", "--json")
     findings = {item["check"]: item for item in json.loads(ran.out)}
@@ -372,4 +410,76 @@ def test_run_once_tells_each_stage(quansheng: Quansheng) -> None:
     ran = quansheng("run", "--once")
     assert ran.code == 0, ran.err
     stages = [line.split(":")[0] for line in ran.out.splitlines()]
-    assert stages == ["crawl", "judge", "tick", "send", "topics", "weekly", "purge"]
+    assert stages == [
+        "crawl",
+        "intake",
+        "judge",
+        "evidence",
+        "tick",
+        "send",
+        "watch",
+        "topics",
+        "weekly",
+        "purge",
+    ]
+
+
+# --- the register of duties --------------------------------------------------------------------------------------
+
+
+def test_the_register_is_kept_on_the_command_line(
+    quansheng: Quansheng, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "now", lambda: NOW)
+    added = quansheng(
+        "obligations", "add", "S01", "--unit", "市市场监督管理局", "--trigger", "召回7号", "--at", "2026-03-02T10:00"
+    )  # fmt: skip
+    assert added.code == 0, added.err
+    assert "due 2026-03-03 10:00" in added.out
+    assert "节假日不停" in added.out
+    (row,) = json.loads(quansheng("obligations", "list", "--unit", "market-regulation", "--json").out)
+    assert (row["rule"], row["trigger"], row["state"]) == ("S01", "召回7号", "open")
+    again = quansheng("obligations", "add", "S01", "--unit", "market-regulation", "--trigger", "召回7号")
+    assert again.code == 1
+    assert "stands there" in again.err
+    met = quansheng("obligations", "met", str(row["id"]), "--evidence", "https://gov.example/7")
+    assert "met in time" in met.out
+    assert json.loads(quansheng("obligations", "list", "--json").out) == []
+    assert "召回7号" in quansheng("obligations", "list", "--state", "met").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("list", "--state", "late-ish"), "--state late-ish: expected one of"),
+        (("list", "--unit", "nobody"), "--unit nobody: no such unit"),
+        (("add", "S01", "--unit", "nobody", "--trigger", "x"), "--unit nobody: no such unit"),
+        (("add", "S04", "--unit", "finance", "--trigger", "x"), "no duty that an act sets off"),
+        (("add", "S01", "--unit", "finance", "--trigger", "x", "--at", "soon"), "--at soon: not a time"),
+        (("met", "77", "--evidence", "x"), "there is no obligation 77"),
+    ],
+)
+def test_mistakes_about_the_register_are_one_sentence(
+    quansheng: Quansheng, arguments: tuple[str, ...], sentence: str
+) -> None:
+    answer = quansheng("obligations", *arguments)
+    assert answer.code == 1
+    assert sentence in answer.err.replace("\n", " ")
+
+
+def test_check_warns_of_a_source_whose_name_speaks_of_another_way(
+    quansheng: Quansheng, tmp_path: Path
+) -> None:
+    (tmp_path / "sources.yaml").write_text(
+        """
+sources:
+  - {id: s12345, name: 12345工单, kind: rss, url: "https://a.example.invalid/feed", legal_basis: 法定职责, impact_note: 每小时1次, owner_unit: 办公厅}
+""",
+        "utf-8",
+    )
+    answer = quansheng("check")
+    assert answer.code == 0
+    assert "s12345 (12345工单): way = public, though its name speaks of hotline" in answer.err.replace(
+        "\n", " "
+    )
+    assert answer.out.startswith("Good:")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -262,3 +265,21 @@ def test_swapped_characters_of_a_name_still_meet() -> None:
 def test_every_feature_of_the_comparison_has_a_name_that_people_read() -> None:
     assert set(FEATURES) <= set(FEATURE)
     assert set(ClusterModel.load().weights) <= set(FEATURES)
+
+
+def test_nothing_is_compiled_while_a_batch_holds_the_lock_of_the_database() -> None:
+    # a process of its own: in this one other tests have compiled everything
+    code = (
+        "from analysis import cluster_pack, job\n"
+        "from analysis.cluster import Clusterer, ClusterItem\n"
+        "from datetime import UTC, datetime\n"
+        "ready = lambda: {n: len(f.signatures) for n, f in vars(cluster_pack).items() if hasattr(f, 'signatures')}\n"
+        "job._compile()\n"
+        "before = ready()\n"
+        "clusterer = Clusterer()\n"
+        "for n in range(4):\n"
+        "    clusterer.assign(ClusterItem(str(n), '某路口红绿灯坏了' * (n % 2), '连续三天无人维修' * (n + 1), datetime(2026, 1, 2, tzinfo=UTC)))\n"
+        "assert sum(before.values()) >= 3, before\n"
+        "assert ready() == before, (before, ready())\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent, timeout=240)

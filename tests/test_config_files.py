@@ -98,7 +98,8 @@ def test_every_default_file_is_commented(name: str) -> None:
 def test_no_default_names_a_real_person_or_site() -> None:
     for name, text in default_files().items():
         for host in re.findall(r"https?://([^/\s\"]+)", text):
-            assert host.endswith(("example.invalid", "slack.com", "<console.port>.")) or host.startswith(
+            services = ("slack.com", "qyapi.weixin.qq.com", "oapi.dingtalk.com", "open.feishu.cn")
+            assert host.endswith(("example.invalid", *services, "<console.port>.")) or host.startswith(
                 "127."
             ), f"{name}: {host}"
         for mail in re.findall(r"[\w.]+@([\w.]+)", text):
@@ -315,7 +316,7 @@ def test_two_sources_of_one_id_are_refused(tmp_path: Path) -> None:
 
 def test_the_examples_show_every_kind() -> None:
     kinds = {source.kind for source in load_sources(DEFAULTS / "sources.yaml")}
-    assert kinds == {"rss", "sitemap", "column", "json"}
+    assert kinds == {"rss", "sitemap", "column", "json", "folder", "push", "sql"}
 
 
 # --- places, routes, domains

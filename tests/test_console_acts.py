@@ -35,11 +35,11 @@ def test_the_desk_shows_the_most_urgent_first(town: World) -> None:
     town.now -= timedelta(hours=46)
     old = town.incident("旧事件临近时限", TEXTS, at=town.now)
     town.run()
-    town.act(old, Acknowledge(old.epoch))
+    town.act(old, Acknowledge(old.epoch), Confirm(), Assign("education"))
     town.now += timedelta(hours=42)
     major = town.incident("重大事件五小时", TEXTS, level="major", at=town.now)
     town.run()
-    town.act(major, Acknowledge(major.epoch))
+    town.act(major, Acknowledge(major.epoch), Confirm(), Assign("education"))
     town.now += timedelta(hours=4)
     fresh = town.incident("刚发现的事件", TEXTS, at=town.now)
     town.run()
@@ -130,7 +130,7 @@ def test_a_refused_form_keeps_what_was_typed(town: World) -> None:
         published_at="2027-01-01T08:00",
     )
     assert answer.status_code == 409
-    assert "回应时间不能晚于现在" in answer.text
+    assert "时间不能晚于现在" in answer.text
     assert "已停业整改" in answer.text
     assert "https://jinan.example.invalid/1" in answer.text
 
@@ -170,7 +170,17 @@ def test_only_acts_that_the_state_allows_are_offered(town: World) -> None:
     incident = town.incident("测试事件", TEXTS)
     html = client(town).get(f"/incidents/{incident.number}").text
     offered = set(re.findall(rf'action="/incidents/{incident.number}/(\w+)"', html))
-    assert offered == {"ack", "confirm", "false_alarm", "level", "note", "split"}, "nothing to merge into yet"
+    assert offered == {
+        "ack",
+        "complained",
+        "confirm",
+        "false_alarm",
+        "inform",
+        "level",
+        "note",
+        "press",
+        "split",
+    }, "nothing to merge into yet"
 
 
 def test_the_suggested_department_comes_with_its_reason(town: World) -> None:
@@ -256,7 +266,7 @@ def test_an_auditor_reads_and_cannot_act(town: World) -> None:
     town.account("audit", "auditor", name="审计")
     browser = client(town, "audit")
     html = browser.get(f"/incidents/{incident.number}").text
-    assert f"/incidents/{incident.number}/" not in html
+    assert f'action="/incidents/{incident.number}/' not in html
     token = hidden(html, "/logout")["csrf"]
     answer = browser.post(f"/incidents/{incident.number}/confirm", data={"csrf": token})
     assert answer.status_code == 403

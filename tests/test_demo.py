@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -26,6 +27,8 @@ from incidents.installation import Problem, open_bundle
 from incidents.posts import count_unjudged
 from incidents.states import State
 from incidents.totals import totals
+from spiders.redact import find_personal
+from tests.test_redaction_set import texts_of
 
 DAY = date(2026, 3, 3)
 RAISED = [str(state) for state in State if state != State.WATCHING]
@@ -120,6 +123,25 @@ def test_the_day_ends_with_every_post_stored_once_and_a_whole_record(
     assert summary.report is not None
     assert (summary.report / "weekly.html").is_file()
     assert list((folder / "outbox").glob("*.eml")), "without a mail server mails lie in the folder"
+
+
+@pytest.mark.slow
+def test_the_day_s_database_holds_nothing_that_redaction_would_remove(
+    finished: tuple[Path, run.Summary, list[str]],
+) -> None:
+    folder, _, _ = finished
+    database = sqlite3.connect(f"file:{folder / 'quansheng.db'}?mode=ro", uri=True)
+    try:
+        texts = list(texts_of(database))
+    finally:
+        database.close()
+    # what the city's people typed went in with a telephone and a class, and came out without them
+    typed = "".join(f"{post.title}{post.text}" for post in load_day(DAY))
+    assert {"mobile", "class"} <= {kind for _, _, kind in find_personal(typed)}
+    assert any("[手机号]" in text for text in texts)
+    left = {text[start:end] for text in texts for start, end, _ in find_personal(text)}
+    # the officers of the example office and the report's reader, to whom messages are addressed
+    assert {piece for piece in left if not piece.endswith(("@example.invalid", "@demo.invalid"))} == set()
 
 
 @pytest.mark.slow

@@ -39,6 +39,18 @@ def test_the_districts_government_stands_beside_the_lead(departments: Department
     assert "属地: 历城区政府" in found.reason
 
 
+def test_a_functional_area_has_its_own_office(departments: Departments) -> None:
+    for place, unit in (
+        ("济南高新区", "gaoxin"),
+        ("济南南部山区", "nanshan"),
+        ("济南新旧动能转换起步区", "qibu"),
+    ):
+        found = departments.suggest("housing", place)
+        assert [d.id for d in found.co] == ["housing-fund", unit]
+    assert departments.government_of("历下区") is departments.get("lixia")
+    assert departments.reader.complaints("", "投诉区教育局", district="济南高新区")[0].unit == "gaoxin"
+
+
 def test_without_a_district_no_government_is_named(departments: Departments) -> None:
     found = departments.suggest("housing", "")
     assert found.district_government is None

@@ -148,3 +148,18 @@ def test_a_row_that_cannot_be_read_is_a_broken_record(db: Database, change: str)
         verdict = events.verify(session, db.audit_key)
     assert not verdict.ok
     assert "cannot be read" in verdict.reason
+
+
+def test_a_savepoint_that_is_rolled_back_leaves_no_gap(any_db: Database) -> None:
+    with any_db.transaction() as session:
+        for number in range(3):
+            now = T0 + timedelta(seconds=number)
+            record_act(session, "note", {"number": number}, actor="test", channel="cli", now=now)
+            lost = session.begin_nested()
+            for _ in range(2):
+                record_act(session, "note", {"number": -1}, actor="test", channel="cli", now=now)
+            lost.rollback()
+    write(any_db, 2)
+    with any_db.transaction() as session:
+        assert [event.seq for event in events.all_events(session)] == [1, 2, 3, 4, 5]
+        assert events.verify(session, any_db.audit_key).ok

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from benchmarks import extraction
 from spiders.dates import is_future, parse_when
 from spiders.extract import extract
 from spiders.pagetext import BodyTooLarge, decode, gunzip, plain
@@ -42,6 +43,9 @@ DATES = [
     ("2026/11/4 9:05", "2026-11-04 09:05"),
     ("2026年11月4日下午3点", "2026-11-04 15:00"),
     ("20261120083000", "2026-11-20 08:30"),
+    ("二〇二六年十一月二十日", "2026-11-20 00:00"),
+    ("二零二六年十月三十一日", "2026-10-31 00:00"),
+    ("发布日期：二○二六年三月九日", "2026-03-09 00:00"),
     (1795482000, "2026-11-24 09:00"),
     ("1795482000000", "2026-11-24 09:00"),
 ]
@@ -65,6 +69,8 @@ def test_dates_are_read_as_local_people_mean_them(raw: object, expected: str) ->
         None,
         True,
         "二〇二六年",
+        "二〇二六年十三月一日",
+        "二〇二六年十一月十十十日",
         0,
         "0000-00-00",
         "99999999999999999",
@@ -177,3 +183,69 @@ def test_a_date_in_the_future_is_told_not_believed() -> None:
     found = extract(article("标题在这里", BODY, date="2027-01-01 08:00"), NOW)
     assert found.published_at is None
     assert found.future_date
+
+
+HEADLINES = [f"别处的新闻标题第{n}条\n2026-11-{n:02d}" for n in range(20, 24)]
+
+
+@pytest.mark.parametrize(
+    ("above", "below"),
+    [
+        (
+            "首页 > 新闻 > 民生\n某小区停水\n2026-11-24 09:05 来源：泉城早报 作者：记者\n字号",
+            "我要跟帖\n评论（15）",
+        ),
+        (
+            "您所在的位置： 首页 > 快讯",
+            "本文来源：泉城早报\n责任编辑：王某_NB1\n【1】【2】【3】\n(责编：某某、某某)",
+        ),
+        ("某小区停水", "推荐阅读\n别处的新闻一\n别处的新闻二，写得很长，比一行还长\n版权所有"),
+        ("", "声明：本报力求准确，据此操作风险自担。\n泉城早报APP\n微信公众号"),
+        ("", "\n".join(HEADLINES)),
+    ],
+)
+def test_lines_of_the_page_s_own_above_and_below_an_article_go(above: str, below: str) -> None:
+    text = f"{BODY}\n" * 4
+    page = article("某小区停水", f"{above}\n{text}{below}", container="zoom")
+    assert extract(page, NOW).text == text.strip()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # a signature, a list of days that is the matter itself, and a short text that only looks like a page's own line
+        f"{BODY}\n济南市某局\n2026年11月20日",
+        "计划停水安排如下，请居民提前储水，给您带来的不便请谅解。\n" + "\n".join(HEADLINES),
+        f"声明：{'本小区从未同意涨价，' * 3}请核实",
+        f"{BODY}\n推荐阅读区没有书，图书馆也不管，请尽快解决。",
+    ],
+)
+def test_lines_of_an_article_that_look_like_the_page_s_own_stay(text: str) -> None:
+    assert extract(article("某小区停水", text, container="zoom"), NOW).text == text
+
+
+def test_the_benchmark_reads_all_dates_and_says_what_it_lacks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("QUANSHENG_DATA", raising=False)
+    assert extraction.main([]) == 1
+    told = capsys.readouterr()
+    assert "dates: ours 31 of 31" in told.out
+    assert "QUANSHENG_DATA names no folder" in told.err
+
+
+def test_agreement_falls_with_what_is_missing_and_with_what_is_too_much() -> None:
+    assert extraction.agreement(BODY, BODY) == (1.0, 1.0, 1.0)
+    f1, precision, recall = extraction.agreement(BODY[: len(BODY) // 2], BODY)
+    assert precision == 1.0
+    assert recall < 0.6
+    assert f1 < 0.75
+    assert extraction.agreement(BODY + "导航" * 100, BODY)[1] < 0.8
+    assert extraction.agreement("", BODY) == (0.0, 0.0, 0.0)
+
+
+def test_gold_is_the_picked_container_without_what_is_no_text() -> None:
+    page = "<div id=nav>首页</div><div id=endText><p class=otitle>原标题</p><p>正文一段</p><div class=ep-source>来源</div></div>"
+    assert extraction.gold("163/1.html", page) == "正文一段"
+    assert extraction.gold("163/1.html", page, whole=True) == "原标题\n正文一段\n来源"
+    assert extraction.gold("toutiao/2.html", page) == ""

@@ -27,7 +27,7 @@ FENCES = {
     "scrapy": ("spiders",),
     "twisted": ("spiders",),
     "snownlp": ("analysis",),
-    "slack_sdk": ("alerts/slack.py",),
+    "slack_sdk": ("alerts/slack.py", "alerts/slack_actions.py", "alerts/slack_socket.py"),
     "apscheduler": ("scheduler.py",),
     "fastapi": ("console", "demo"),
     "starlette": ("console", "demo"),

@@ -113,3 +113,62 @@ def test_the_backlog_counts_what_is_late(any_db: Database) -> None:
         assert outbox.backlog(session, T0).overdue == 0
         late = outbox.backlog(session, T0 + timedelta(minutes=2))
     assert (late.waiting, late.overdue, late.oldest_due) == (1, 1, T0)
+
+
+# --- how much a robot bears ----------------------------------------------------------------------------------------
+
+
+def used(db: Database, minutes: float, within_s: float = 60) -> int:
+    now = T0 + timedelta(minutes=minutes)
+    with db.reading() as session:
+        return sum(outbox.used(session, ["email:li-na"], now - timedelta(seconds=within_s), now).values())
+
+
+def test_a_sender_that_died_does_not_shut_its_robot_for_ever(any_db: Database) -> None:
+    for kind in ("page", "update", "reminder"):
+        put(any_db, kind=kind)
+    claim(any_db, 1)
+    assert (
+        used(any_db, 1.01, within_s=1) == used(any_db, 1.9, within_s=1) == 3
+    )  # under way, however short the window
+    assert used(any_db, 2.5, within_s=1) == 0  # the lease is over: they can be taken again
+    assert used(any_db, 2.1, within_s=60) == 3  # they left some seconds after they were claimed, if at all
+    assert used(any_db, 2.2, within_s=60) == 0
+    assert used(any_db, 2.01, within_s=120) == 3  # they may have arrived
+
+
+def test_a_doubtful_try_counts_and_a_failed_one_does_not(any_db: Database) -> None:
+    keys = [put(any_db, kind=kind) for kind in ("page", "update")]
+    claim(any_db, 1)
+    later = T0 + timedelta(minutes=10)
+    at = T0 + timedelta(minutes=1)
+    with any_db.transaction() as session:
+        outbox.record(session, keys[0], "unknown", now=at, retry_at=later)
+        outbox.record(session, keys[1], "retry", now=at, retry_at=later)
+    assert used(any_db, 1.5) == 1
+    assert used(any_db, 2.5) == 0
+
+
+def test_no_more_is_claimed_than_a_robot_has_room_for_and_the_others_are_not_hidden_behind_it(
+    any_db: Database,
+) -> None:
+    for number in range(30):
+        put(any_db, "full", priority=0, kind=f"page-{number}")
+    put(any_db, "free", priority=9)
+    with any_db.transaction() as session:
+        now = T0 + timedelta(minutes=1)
+        taken = outbox.claim(session, now, lease_s=60, limit=5, left={"email:full": 2})
+    assert sorted(row.recipient for row in taken) == ["free", "full", "full"]
+
+
+def test_members_of_a_refused_bundle_wait_by_themselves_again(any_db: Database) -> None:
+    keys = [put(any_db, kind=kind) for kind in ("a", "b")]
+    into = put(any_db, kind="bundle")
+    with any_db.transaction() as session:
+        outbox.bundle(session, keys, into)
+        outbox.record(session, into, "refused", now=T0, detail="too long")
+        outbox.unbundle(session, into, T0)
+        rows = [outbox.get(session, key) for key in keys]
+    assert [(row.state, row.bundled_in, row.error) for row in rows if row] == [
+        ("pending", None, outbox.FELL_APART)
+    ] * 2

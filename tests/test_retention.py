@@ -130,6 +130,8 @@ def test_a_purge_leaves_one_event_with_counts_and_nothing_else(any_db: Database,
             "clusters": 0,
             "quarantine": 0,
             "sessions": 0,
+            "originals": 0,
+            "hot_titles": 0,
         }
         assert events.verify(session, any_db.audit_key).ok
 
@@ -151,7 +153,10 @@ def test_an_objection_removes_the_post_and_it_never_comes_back(any_db: Database,
         assert object_to(session, url, days(2)) == ObjectionReport(0)
     with any_db.reading() as session:
         assert [row.text for row in search_posts(session, "停水").rows] == ["停水三"]
-        assert [event.kind for event in events.events_after(session, 0)][-2:] == ["objection", "objection"]
+        assert [event.kind for event in events.events_after(session, 0)][-2:] == [
+            "objection",
+            "objection_enforced",
+        ]
         assert url not in str([event.payload for event in events.events_after(session, 0)])
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import statistics
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -164,3 +166,40 @@ def test_a_forbidden_page_costs_that_page_only(db: Database) -> None:
         summary = crawl(db, source("c", "column", f"{site.url}/list", link_pattern=r"\.html$"))
         assert (summary.sources[0].state, summary.new_posts) == ("ok", 1)
         assert site.hits("/secret/1.html") == 0
+
+
+def test_of_a_hundred_first_requests_over_the_network_none_leaks(db: Database) -> None:
+    """All are asked for while robots.txt is still on its way; it arrives when they have queued."""
+    come = threading.Event()
+    with Site() as site:
+        site.page("/robots.txt", FORBIDDEN, kind="text/plain", wait=come)
+        for n in range(100):
+            site.page(f"/{n}.xml", rss([{"title": "t", "guid": "g"}]))
+        timer = threading.Timer(0.6, come.set)
+        timer.start()
+        summary = crawl(db, *(source(f"s{n}", "rss", f"{site.url}/{n}.xml") for n in range(100)))
+        timer.join()
+        assert [s.state for s in summary.sources] == ["robots"] * 100
+        assert site.hits() == site.hits("/robots.txt") == 1
+
+
+def test_a_site_that_refuses_the_connection_to_robots_txt_is_not_read(db: Database) -> None:
+    with Site() as site:
+        address = site.url
+    (told,) = crawl(db, source("s", "rss", f"{address}/feed.xml")).sources
+    assert told.state == "robots"
+    assert "connection refused" in told.evidence
+
+
+def test_no_two_requests_are_nearer_than_the_crawl_delay_less_five_percent(db: Database) -> None:
+    delay = 0.8
+    with Site() as site:
+        site.page("/robots.txt", f"User-agent: *\nCrawl-delay: {delay}\n", kind="text/plain")
+        for n in range(6):
+            site.page(f"/{n}.xml", rss([{"title": f"停水{n}", "guid": f"{n}"}]))
+        crawl(db, *(source(f"s{n}", "rss", f"{site.url}/{n}.xml") for n in range(6)))
+        times = sorted(hit.at for hit in site.log() if hit.path != "/robots.txt")
+        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+        assert len(gaps) == 5
+        assert min(gaps) >= 0.95 * delay, gaps
+        assert statistics.median(gaps) <= 1.5 * delay, gaps  # and it is no excuse for idling

@@ -15,7 +15,7 @@ import pytest
 
 import scheduler
 from config.settings import Settings
-from incidents import beats
+from incidents import beats, rota
 from incidents.installation import Installation, Problem, open_installation
 
 START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
@@ -37,9 +37,12 @@ def job(name: str, work: Callable[[], object], seconds: float = 60) -> scheduler
 def test_the_stages_stand_in_the_order_of_a_post_s_way() -> None:
     assert [item.name for item in scheduler.JOBS] == [
         "crawl",
+        "intake",
         "judge",
+        "evidence",
         "tick",
         "send",
+        "watch",
         "topics",
         "weekly",
         "purge",
@@ -169,11 +172,91 @@ def test_a_wall_clock_that_is_set_back_is_noticed_once_and_bites_nobody() -> Non
 def test_a_hung_process_ends_with_code_70() -> None:
     code = (
         "import scheduler; "
-        "dog = scheduler.Watchdog(scheduler.end_process, print, limit_s=0.2); dog.start(); "
+        "dog = scheduler.Watchdog(lambda s: scheduler.end_process('tick', s), print, limit_s=0.2); dog.start(); "
         "import threading; threading.Event().wait(60)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
     assert done.returncode == scheduler.EXIT_HUNG, done.stderr.decode()
+
+
+def test_tick_every_sender_and_the_watch_have_a_watchdog_and_a_failure_is_no_life(
+    home: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time = FakeTime()
+    ended: list[tuple[str, float]] = []
+    cried: list[tuple[str, str]] = []
+    monkeypatch.setattr(scheduler, "end_process", lambda job, silent: ended.append((job, silent)))
+    monkeypatch.setattr(
+        "alerts.last_resort.cry", lambda bundle, text, now, without, *, kind: cried.append((kind, text))
+    )
+    house = scheduler.House(home, lambda: START, wall=lambda: time.wall, monotonic=lambda: time.monotonic)
+    assert set(house._watchdogs) == {"tick", "send:folder", "watch"}
+
+    def fail() -> object:
+        raise Problem("the disk is full")
+
+    limits = {"tick": 30.0, "send:folder": 180.0, "watch": 180.0}
+    for _ in range(4):
+        time.pass_(29)
+        for name in limits:
+            house._guarded(job(name, lambda: None))
+            house._watchdogs[name].check()
+    assert ended == []
+    for name, limit in limits.items():
+        house._guarded(job(name, fail))
+        time.pass_(limit + 1)
+        house._watchdogs[name].check()
+        assert ended.pop()[0] == name
+        kind, text = cried.pop()
+        assert kind == name
+        assert "the disk is full" in text
+
+
+def test_the_last_cry_goes_to_who_stood_in_when_the_watch_last_looked(
+    home: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cried: list[str] = []
+    monkeypatch.setattr(scheduler, "end_process", lambda job, silent: None)
+    monkeypatch.setattr(
+        "alerts.last_resort.cry",
+        lambda bundle, *_, **__: cried.append(bundle.roster.on_duty(START, "primary").person.id),
+    )
+    watch = next(item for item in scheduler.JOBS if item.name == "watch")
+    house = scheduler.House(home, lambda: START)
+    house._hung("tick", 31)
+    person = home.bundle.roster.on_duty(START, "primary").person.id
+    other = next(found.id for found in home.bundle.roster.people if found.id != person)
+    with home.db.transaction() as session:
+        rota.add(
+            session,
+            kind="override",
+            role="primary",
+            person=person,
+            stand_in=other,
+            start=START - timedelta(hours=1),
+            until=START + timedelta(hours=1),
+            reason="看病",
+            by="x",
+            channel="console",
+            now=START,
+        )
+    house._guarded(watch)
+    house._hung("tick", 31)
+    assert cried == [person, other]
+
+
+def test_ten_jobs_that_hang_do_not_keep_the_tick_waiting(home: Installation) -> None:
+    hung, ticked = threading.Event(), threading.Event()
+    jobs = [job(f"slow{n}", lambda: hung.wait(60), 0.05) for n in range(14)]
+    house = scheduler.House(home, lambda: START, [*jobs, job("tick", ticked.set, 0.05)])
+    house.start()
+    try:
+        ticked.wait(10)
+        ticked.clear()
+        assert ticked.wait(10), "no thread was left for the tick"
+    finally:
+        hung.set()
+        house.stop()
 
 
 def test_one_data_folder_has_one_running_process(tmp_path: Path) -> None:

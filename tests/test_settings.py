@@ -180,3 +180,22 @@ def test_a_list_in_dotenv_is_json_too(tmp_path: Path) -> None:
     (told,) = problems(path)
     assert told.startswith(str(tmp_path / ".env"))
     assert "a list is written as JSON" in told
+
+
+def test_a_table_by_grade_names_some_and_keeps_the_others(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, "[alerts.progress_min]\nserious = 90\n"))
+    assert settings.alerts.progress_min == {"general": 240, "serious": 90, "major": 60, "critical": 30}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[alerts.progress_min]\nhuge = 90\n", "no grade huge"),
+        ("[alerts.outer_min]\ncritical = 0\n", "critical: 0 is not between"),
+        ("[alerts.joint_repeats]\nmajor = 99\n", "major: 99 is not between 0 and 48"),
+    ],
+)
+def test_a_table_by_grade_with_a_strange_grade_or_number_is_refused(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    assert said in "\n".join(problems(write(tmp_path, text)))

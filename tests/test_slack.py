@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -19,12 +18,6 @@ POST = SlackPost(
     blocks=[{"type": "section", "text": {"type": "mrkdwn", "text": "*历下区* 某小学食堂多人呕吐"}}],
     first_tried_at=datetime(2023, 11, 14, 22, 0, tzinfo=UTC),
 )
-
-
-@pytest.fixture
-def slack() -> Iterator[FakeSlack]:
-    with FakeSlack() as server:
-        yield server
 
 
 def channel_of(server: FakeSlack, token: str = TOKEN) -> SlackChannel:

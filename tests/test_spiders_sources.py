@@ -179,6 +179,44 @@ def test_an_entry_without_words_is_set_aside_once_and_can_be_retried(db: Databas
         assert crawl(db, feed, now=NOW + timedelta(hours=2)).new_posts == 1
 
 
+def test_a_feed_with_pages_is_read_down_to_what_is_known(db: Database) -> None:
+    with Site() as site:
+        every = entries(site, 23)
+
+        def publish(posts: list[dict[str, str]]) -> None:
+            for number in range(1, 5):
+                part = posts[(number - 1) * 10 : number * 10]
+                path = "/feed/" if number == 1 else f"/feed/?paged={number}"
+                site.page(
+                    path, rss(part) if part else "no page", status=200 if part else 404, kind="text/xml"
+                )
+
+        publish(every)
+        feed = source("f", "rss", site.url + "/feed/", max_pages=9, page_param="paged")
+        first = crawl(db, feed)
+        assert first.new_posts == 23
+        assert site.hits("/feed/?paged=4") == 1  # the answer 404 is the end and no failure
+        assert only(first)[0] == "ok"
+        publish([{"guid": "fresh", "title": "新的一条", "text": "刚刚停水"}, *every])
+        before = len(site.log())
+        assert crawl(db, feed, now=NOW + timedelta(hours=1)).new_posts == 1
+        assert [hit.path for hit in site.log()[before:]] == ["/feed/", "/feed/?paged=2"]
+
+
+def test_a_feed_that_names_its_next_page_is_followed(db: Database) -> None:
+    with Site() as site:
+        head = '<feed xmlns="http://www.w3.org/2005/Atom"><title>t</title>'
+        entry = "<entry><id>{0}</id><title>第{0}条</title><updated>2026-11-24T01:00:00Z</updated></entry>"
+        for number in (1, 2, 3):
+            link = f'<link rel="next" href="/atom?page={number + 1}"/>' if number < 3 else ""
+            path = "/atom" if number == 1 else f"/atom?page={number}"
+            site.page(path, f"{head}{link}{entry.format(number)}</feed>", kind="application/atom+xml")
+        assert crawl(db, source("one", "rss", site.url + "/atom")).new_posts == 1
+        assert crawl(db, source("two", "rss", site.url + "/atom", max_pages=5, max_items=2)).new_posts == 2
+        again = crawl(db, source("two", "rss", site.url + "/atom", max_pages=5), now=NOW + timedelta(hours=1))
+        assert again.new_posts == 1
+
+
 def test_full_text_comes_from_the_page_and_only_for_new_entries(db: Database) -> None:
     with Site() as site:
         site.feed("/f", entries(site, 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -414,6 +415,9 @@ def test_a_mail_about_many_incidents_stays_small_and_says_what_it_left_out(
 def golden(name: str, content: str) -> None:
     """Compare with the file; QUANSHENG_WRITE_GOLDEN=1 writes it anew (then read the difference)."""
     path = GOLDEN / name
+    content = re.sub(
+        r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])", "0" * 64, content
+    )  # the head of the chain: any new word in an event changes it
     if os.environ.get("QUANSHENG_WRITE_GOLDEN"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")

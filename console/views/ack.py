@@ -23,7 +23,10 @@ FORGED = "链接无效：可能不完整或被改动。请从提醒消息中重�
 
 def _claim(here: Visit, token: str) -> AckClaim | Response:
     try:
-        return verify_ack(here.console.keys.links, token, here.now)
+        claim = verify_ack(here.console.keys.links, token, here.now)
+        if claim.person.startswith("@"):  # a button's token names nobody: it is no link
+            raise BadToken("forged")
+        return claim
     except BadToken as bad:
         expired = bad.reason == "expired"
         return page(

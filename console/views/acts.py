@@ -10,9 +10,10 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, HTTPException
 from fastapi.responses import RedirectResponse, Response
 
+from alerts import rota
 from console.context import Forbidden, Visit, member
 from console.forms import Posted, own_form
-from console.rights import may_act
+from console.rights import complained_of, may_act
 from console.views.desk import show_desk
 from console.views.incident import find, show_incident
 from incidents.lifecycle import handle_or_refuse
@@ -25,7 +26,10 @@ from incidents.states import (
     Confirm,
     Evaluate,
     FalseAlarm,
+    HoldPress,
+    Inform,
     Merge,
+    NameComplained,
     Note,
     Refused,
     Reopen,
@@ -36,16 +40,16 @@ from incidents.states import (
     SignFor,
     Unmerge,
 )
+from spiders.redact import redact
 
 router = APIRouter(include_in_schema=False)
 
 
 def _acknowledge(here: Visit, incident: IncidentView, form: Posted) -> Command:
     epoch = form.integer("epoch")
-    paged = {
-        here.console.bundle.roster.on_duty(here.now, role).person.id
-        for role in ("primary", "secondary", "leader")
-    }
+    with here.console.db.reading() as session:
+        roster = rota.in_force(session, here.console.bundle, here.now).roster
+    paged = {roster.on_duty(here.now, role).person.id for role in ("primary", "secondary", "leader")}
     return Acknowledge(
         epoch=incident.epoch if epoch is None else epoch, on_behalf=here.account.login not in paged
     )
@@ -53,10 +57,31 @@ def _acknowledge(here: Visit, incident: IncidentView, form: Posted) -> Command:
 
 def _assign(here: Visit, incident: IncidentView, form: Posted) -> Command:
     department = form.text("department", 60)
-    known = {item.id for item in here.console.bundle.departments.departments}
+    known = [item.id for item in here.console.bundle.departments.departments]
     if department and department not in known:
         raise Refused("部门表中没有该部门，请重新选择。", f"there is no department {department!r}")
-    return Assign(department, form.text("officer", 60), form.text("reason"))
+    # the box of the unit that was made the lead may still be ticked
+    co = tuple(sorted(name for name in known if name != department and form.get(f"co-{name}") == "1"))
+    # the words go to departments: nothing in them may tell who called
+    reason = redact(form.text("reason")).text
+    return Assign(department, form.text("officer", 60), reason, co, form.text("decided_by", 80))
+
+
+def _complained(here: Visit, incident: IncidentView, form: Posted) -> Command:
+    """The boxes of the units that the person saw, and one unit to add; what was found since is left as it is."""
+    departments, about = here.console.bundle.departments, complained_of(here, incident)
+    found = {one.unit for one in about.found}
+    seen = {unit.id for unit in departments.departments if form.get(f"seen-{unit.id}") == "1"}
+    ticked = {unit for unit in seen if form.get(f"is-{unit}") == "1"}
+    named = (set(about.named) - seen) | (ticked - found)
+    cleared = (set(about.cleared) - seen) | ((seen & found) - ticked)
+    added = form.text("add", 60)
+    if added and departments.get(added) is None:
+        raise Refused("部门表中没有该部门，请重新选择。", f"there is no department {added!r}")
+    if added:
+        named.add(added)
+        cleared.discard(added)
+    return NameComplained(tuple(sorted(named)), tuple(sorted(cleared)), redact(form.text("reason")).text)
 
 
 def _merge(here: Visit, incident: IncidentView, form: Posted) -> Command:
@@ -66,19 +91,31 @@ def _merge(here: Visit, incident: IncidentView, form: Posted) -> Command:
     return Merge(parent, form.text("note"))
 
 
+def _published(here: Visit, form: Posted) -> datetime | None:
+    """The local time of a publication as it was typed; None when the field was left empty."""
+    raw = form.text("published_at", 30)
+    if not raw:
+        return None
+    try:
+        published = datetime.fromisoformat(raw)
+    except ValueError:
+        raise Refused(
+            "发布时间格式不对，应为 2026-11-24T09:30。",
+            "the time of publication must look like 2026-11-24T09:30",
+        ) from None
+    return published if published.tzinfo else published.replace(tzinfo=here.console.zone)
+
+
 def _respond(here: Visit, incident: IncidentView, form: Posted) -> Command:
-    published, raw = None, form.text("published_at", 30)
-    if raw:
-        try:
-            published = datetime.fromisoformat(raw)
-        except ValueError:
-            raise Refused(
-                "发布时间格式不对，应为 2026-11-24T09:30。",
-                "the time of publication must look like 2026-11-24T09:30",
-            ) from None
-        if published.tzinfo is None:
-            published = published.replace(tzinfo=here.console.zone)
-    return Respond(form.text("url"), form.text("summary"), published)
+    return Respond(form.text("url"), form.text("summary"), _published(here, form))
+
+
+def _inform(here: Visit, incident: IncidentView, form: Posted) -> Command:
+    return Inform(form.text("url"), form.text("summary"), _published(here, form))
+
+
+def _hold_press(here: Visit, incident: IncidentView, form: Posted) -> Command:
+    return HoldPress(form.text("url"), form.text("summary"), _published(here, form))
 
 
 def _evaluate(here: Visit, incident: IncidentView, form: Posted) -> Command:
@@ -96,19 +133,24 @@ def _reason(form: Posted) -> str:
 BUILDERS: dict[str, Callable[[Visit, IncidentView, Posted], Command]] = {
     "ack": _acknowledge,
     "confirm": lambda here, incident, form: Confirm(form.text("note"), form.text("level", 20)),
-    "false_alarm": lambda here, incident, form: FalseAlarm(form.text("reason", 40), form.text("note")),
+    "false_alarm": lambda here, incident, form: FalseAlarm(
+        form.text("reason", 40), form.text("note"), form.text("approver", 60)
+    ),
     "assign": _assign,
+    "complained": _complained,
     "merge": _merge,
     "unmerge": lambda here, incident, form: Unmerge(form.text("note")),
     "sign": lambda here, incident, form: SignFor(form.text("officer", 60)),
-    "return": lambda here, incident, form: Return(_reason(form)),
+    "return": lambda here, incident, form: Return(_reason(form), form.text("late_approved_by", 60)),
+    "inform": _inform,
+    "press": _hold_press,
     "respond": _respond,
     "evaluate": _evaluate,
     "close": lambda here, incident, form: Close(form.text("note")),
     "reopen": lambda here, incident, form: Reopen(_reason(form)),
     "restore": lambda here, incident, form: Restore(_reason(form)),
     "level": lambda here, incident, form: SetLevel(form.text("level", 12), _reason(form)),
-    "note": lambda here, incident, form: Note(form.text("text")),
+    "note": lambda here, incident, form: Note(redact(form.text("text")).text),
 }
 
 

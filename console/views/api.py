@@ -9,8 +9,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, HTTPException, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
+from console import clerk
 from console.context import Visit, clean, member
-from console.rights import may_see, need_posts
+from console.rights import kept_from, may_see, need_posts
 from incidents import clocks, lifecycle, queries
 from incidents.querylang import QueryError
 from incidents.search import PostFilter, search_posts
@@ -151,10 +152,10 @@ def list_incidents(
             limit=limit + 1,
             before_id=before,
         )
-    shown = rows[:limit]
+    more, shown = len(rows) > limit, rows[:limit]
     return IncidentPage(
-        items=[IncidentOut.model_validate(row) for row in shown],
-        next_before=min(row.id for row in shown) if len(rows) > limit else None,
+        items=[IncidentOut.model_validate(row) for row in shown if not kept_from(here, row)],
+        next_before=min(row.id for row in shown) if more else None,
     )
 
 
@@ -165,11 +166,14 @@ def get_incident(number: str, here: Annotated[Visit, Depends(member)]) -> Incide
         incident = queries.get_incident(session, clean(number))
         if incident is None or not may_see(here, incident):
             raise HTTPException(404, "there is no such incident")
+        history = queries.events_of(session, incident.id)
+        if clerk.is_clerk(here):
+            history = clerk.events(history)
         return IncidentDetail(
             **IncidentOut.model_validate(incident).model_dump(),
             why=incident.why,
             clocks=[ClockOut.model_validate(row) for row in clocks.deadlines_of(session, incident.id)],
-            events=[EventOut.model_validate(row) for row in queries.events_of(session, incident.id)],
+            events=[EventOut.model_validate(row) for row in history],
         )
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import Response
 
+from alerts import rota
 from config.departments import Suggestion
+from config.roster import Roster
 from console.context import Visit, member
 from console.render import page
-from console.rights import may_answer
+from console.rights import complained_of, kept_from, may_answer
 from console.views.proposals import cards
 from incidents import beats, desk, outbox, sources
+from incidents.complained import Complained
 from incidents.queries import IncidentView
 from incidents.session import Session
 from incidents.states import FALSE_ALARM_REASONS
@@ -28,9 +33,38 @@ DAY = timedelta(hours=24)
 PULSES = frozenset({"job:crawl", "job:judge", "job:tick", "job:send"})
 
 
-def suggest(here: Visit, incident: IncidentView) -> Suggestion:
-    """Which department the rules name for this incident, and why."""
-    return here.console.bundle.departments.suggest(incident.domain, incident.district)
+@dataclass(frozen=True)
+class Proposal:
+    """Who should handle an incident: the suggestion, whom it complains about, and who may neither lead nor help."""
+
+    suggestion: Suggestion
+    about: Complained
+    barred: frozenset[str]
+    #: who helps now; None while no department has it
+    present: frozenset[str] | None = None
+
+    def ticked(self, draft: Mapping[str, str]) -> frozenset[str]:
+        """Units whose box is ticked: as it was sent, else who helps now, else who is suggested."""
+        if draft:
+            return frozenset(name.removeprefix("co-") for name in draft if name.startswith("co-"))
+        if self.present is not None:
+            return self.present - self.barred
+        return frozenset(item.id for item in self.suggestion.co)
+
+    def others_ticked(self, draft: Mapping[str, str]) -> bool:
+        """Whether a box beyond the suggested helpers is ticked."""
+        return bool(self.ticked(draft) - {item.id for item in self.suggestion.co})
+
+
+def propose(here: Visit, incident: IncidentView) -> Proposal:
+    """Which department the rules name for this incident, why, and who has to stand back."""
+    departments, about = here.console.bundle.departments, complained_of(here, incident)
+    barred = frozenset(
+        unit.id for unit in departments.departments if departments.touched(unit.id, about.units)
+    )
+    found = departments.suggest(incident.domain, incident.district, complained_about=about.units)
+    present = frozenset(incident.co) if incident.department else None
+    return Proposal(found, about, barred, present)
 
 
 def _model(here: Visit) -> dict[str, Any]:
@@ -38,7 +72,11 @@ def _model(here: Visit) -> dict[str, Any]:
     midnight = now.astimezone(here.console.zone).replace(hour=0, minute=0, second=0, microsecond=0)
     reading = {source.id for source in here.console.bundle.sources if source.enabled}
     with here.console.db.reading() as session:
-        rows = desk.desk(session, now, department=here.department)
+        rows = [
+            row
+            for row in desk.desk(session, now, department=here.department)
+            if not kept_from(here, row.incident)
+        ]
         model: dict[str, Any] = {
             "mark": _mark(here, session),
             "today": desk.today(session, midnight),
@@ -63,13 +101,13 @@ def _model(here: Visit) -> dict[str, Any]:
         "soon": sum(row.clock is not None and now <= row.clock.due_at < now + DAY for row in rows),
         "waiting": len(groups["wait"]),
         "suggest": {
-            row.incident.id: suggest(here, row.incident) for row in rows if row.incident.state == "confirmed"
+            row.incident.id: propose(here, row.incident) for row in rows if row.incident.state == "confirmed"
         },
         "departments": here.console.bundle.departments.departments,
         "reasons": FALSE_ALARM_REASONS,
         "mail_off": not settings.mail.host,
         "slack_off": not settings.slack.token.get_secret_value(),
-        "duty": here.console.bundle.roster.on_duty(now, "primary"),
+        "duty": _roster(here).on_duty(now, "primary"),
     }
 
 
@@ -100,6 +138,12 @@ def show_desk(here: Visit, *, status: int = 200, error: str = "", about: str = "
         done_about=number if _NUMBER.match(number) else "",
         **_model(here),
     )
+
+
+def _roster(here: Visit) -> Roster:
+    """The roster in force, with what people changed."""
+    with here.console.db.reading() as session:
+        return rota.in_force(session, here.console.bundle, here.now).roster
 
 
 @router.get("/")

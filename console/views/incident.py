@@ -11,11 +11,12 @@ from fastapi import APIRouter, Depends, HTTPException
 from fastapi.responses import RedirectResponse, Response
 
 from config.rules import Rule
+from console import clerk
 from console.context import Forbidden, Visit, clean, member
 from console.forms import Posted
 from console.render import page
 from console.rights import may_see
-from console.views.desk import suggest
+from console.views.desk import propose
 from console.views.proposals import cards
 from console.words import STEPS
 from incidents import clocks, desk, labels, lifecycle, outbox, queries
@@ -41,8 +42,11 @@ ACT_OF = {
     "Unmerge": "unmerge",
     "Split": "split",
     "Assign": "assign",
+    "NameComplained": "complained",
     "SignFor": "sign",
     "Return": "return",
+    "Inform": "inform",
+    "HoldPress": "press",
     "Respond": "respond",
     "Evaluate": "evaluate",
     "Close": "close",
@@ -125,19 +129,32 @@ def _record_view(here: Visit, incident: queries.IncidentView, shown: int) -> Non
 
 
 def _model(here: Visit, incident: queries.IncidentView) -> dict[str, Any]:
+    proposal, left_out = propose(here, incident), 0
     with here.console.db.reading() as session:
         posts = queries.posts_of(session, incident.id, limit=POSTS_SHOWN + 1)
-        members = queries.family(session, incident.id)
         parent = queries.get_incident(session, incident.parent_id) if incident.parent_id else None
+        members = queries.family(session, incident.id)
+        questions, said = cards(session, incident.id), labels.latest(session, [post.id for post in posts])
+        events, messages = queries.events_of(session, incident.id), outbox.messages_of(session, incident.id)
+        if clerk.is_clerk(here):
+            posts, left_out = clerk.posts(here, incident, proposal.about, posts)
+            events, messages = clerk.events(events), clerk.messages(here, messages)
+            # what is said of another matter may complain about the clerk's unit
+            parent, members, questions, said = None, [incident.id], [], {}
         model: dict[str, Any] = {
             "posts": posts[:POSTS_SHOWN],
             "more_posts": len(posts) > POSTS_SHOWN,
-            "said": labels.latest(session, [post.id for post in posts[:POSTS_SHOWN]]),
-            "questions": cards(session, incident.id),
+            "said": said,
+            "questions": questions,
             "sources": queries.sources_of(session, incident.id),
             "growth": growth(queries.growth_of(session, incident.id), here.console.zone),
-            "events": queries.events_of(session, incident.id),
-            "messages": outbox.messages_of(session, incident.id),
+            "left_out": left_out,
+            "proposal": proposal,
+            "conflict": [
+                unit for unit in (incident.department, *incident.co) if unit and unit in proposal.barred
+            ],
+            "events": events,
+            "messages": messages,
             "clocks": [
                 (clock, rule_of(here, clock.rule_id)) for clock in clocks.deadlines_of(session, incident.id)
             ],
@@ -175,10 +192,13 @@ def show_incident(
         acts=acts_of(incident),
         steps=STEPS,
         signed_at=next((e.occurred_at for e in reversed(model["events"]) if e.kind == "signed"), None),
-        suggestion=suggest(here, incident),
         departments=here.console.bundle.departments.departments,
         reasons=FALSE_ALARM_REASONS,
         levels=LEVELS,
+        return_late=any(
+            clock.stops_on == "returned" and clock.overdue(here.now) and clock.state == "open"
+            for clock, _rule in model["clocks"]
+        ),
         error=error,
         failed=failed,
         draft=draft or {},

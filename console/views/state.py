@@ -3,42 +3,91 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Response
 
+from console import clerk, words
 from console.context import Visit, console_of, member
 from console.render import page
-from incidents import beats, outbox, queries, sources
+from console.rights import kept_from, need_all
+from incidents import beats, outbox, queries, source_health, sources, stops
 
 router = APIRouter(include_in_schema=False)
 MESSAGES_SHOWN = 100
 LOCAL_FILES_SHOWN = 50
+#: sources on one page
+SOURCES_SHOWN = 100
 
 
 @router.get("/sources")
-def sources_page(here: Annotated[Visit, Depends(member)]) -> Response:
-    """Every configured source with its state; what the configuration no longer names stands below."""
+def sources_page(
+    here: Annotated[Visit, Depends(member)], q: str = "", only: str = "", part: str = "1"
+) -> Response:
+    """Configured sources with their state, the troubled first; what the configuration no longer names stands below.
+
+    `q` is a piece of a name or id, `only` "bad" or "off"; of the sources found, SOURCES_SHOWN stand on a page (`part`).
+    """
     bundle = here.console.bundle
     with here.console.db.reading() as session:
         known = {state.source_id: state for state in sources.list_states(session)}
         parts = [beat for beat in beats.all_beats(session) if not beat.name.startswith("cursor:")]
+        board = stops.in_force(session)
+    stopped = {
+        source.id: stop
+        for source in bundle.sources
+        if (stop := board.of_source(source.id, source.hosts) or board.of_url(source.url))
+    }
     rows = [(source, known.pop(source.id, sources.SourceView(source.id))) for source in bundle.sources]
-    order = {"ok": 2, "unchanged": 2, "quiet": 1, "new": 1}
+    bad = {
+        source.id
+        for source, state in rows
+        if source.enabled and state.state not in sources.HEALTHY and state.state != "new"
+    }
+    total = len(rows)
+    wish = q.strip().casefold()
+    rows = [
+        row
+        for row in rows
+        if (not wish or wish in f"{row[0].id} {row[0].name}".casefold())
+        and (only != "bad" or row[0].id in bad)
+        and (only != "off" or not row[0].enabled)
+    ]
+    order = {"ok": 2, "unchanged": 2, "new": 1}
     rows.sort(key=lambda row: (not row[0].enabled, order.get(row[1].state, 0), row[0].id))
+    pages = max(1, -(-len(rows) // SOURCES_SHOWN))
+    number = min(max(1, int(part) if part.isascii() and part.isdigit() and len(part) < 6 else 1), pages)
+    shown = rows[(number - 1) * SOURCES_SHOWN : number * SOURCES_SHOWN]
+    with here.console.db.reading() as session:
+        full = sources.with_cursors(session, [source.id for source, _ in shown])
+    cursors = {name: view.cursor for name, view in full.items()}
+    quiet = {
+        source.id: source_health.silence_of(cursors.get(source.id), here.now, source.every_min)
+        for source, _ in shown
+    }
+    readings = {source.id: source_health.last_readings(cursors.get(source.id)) for source, _ in shown}
     return page(
         here,
         "sources.html",
-        rows=rows,
+        rows=shown,
+        total=total,
+        found=len(rows),
+        q=q[:80],
+        only=only if only in ("bad", "off") else "",
+        number=number,
+        pages=pages,
         gone=list(known.values()),
+        quiet=quiet,
+        advised=words.SOURCE_ADVICE,
+        fields=source_health.FIELDS,
+        moment=datetime.fromisoformat,
+        readings=readings,
+        stopped=stopped,
         parts=parts,
         healthy=sources.HEALTHY,
-        bad=sum(
-            1
-            for source, state in rows
-            if source.enabled and state.state not in sources.HEALTHY and state.state != "new"
-        ),
+        bad=len(bad),
     )
 
 
@@ -49,6 +98,8 @@ def messages_page(here: Annotated[Visit, Depends(member)], state: str = "") -> R
     folder = here.console.bundle.settings.data_path / "outbox"
     with here.console.db.reading() as session:
         rows = outbox.latest(session, MESSAGES_SHOWN, wanted or None)
+        if clerk.is_clerk(here):
+            rows = clerk.messages(here, rows)
         numbers = {
             row.incident_id: queries.get_incident(session, row.incident_id)
             for row in rows
@@ -60,25 +111,21 @@ def messages_page(here: Annotated[Visit, Depends(member)], state: str = "") -> R
     return page(
         here,
         "messages.html",
-        rows=[
-            row
-            for row in rows
-            if here.account.role != "department"
-            or (
-                row.incident_id is not None
-                and (seen := numbers.get(row.incident_id)) is not None
-                and seen.department == here.department
-            )
-        ],
+        rows=[row for row in rows if not _kept(here, numbers.get(row.incident_id or 0))],
         numbers=numbers,
         backlog=backlog,
         state=wanted,
         folder=folder,
         files=[file.name for file in files[:LOCAL_FILES_SHOWN]],
-        files_total=len(files),
+        files_total=0 if clerk.is_clerk(here) else len(files),
         mail_off=not settings.mail.host,
         slack_off=not settings.slack.token.get_secret_value(),
     )
+
+
+def _kept(here: Visit, incident: queries.IncidentView | None) -> bool:
+    """Whether a message speaks of a matter that complains about the clerk's unit by now."""
+    return incident is not None and kept_from(here, incident)
 
 
 @router.get("/rules")
@@ -107,6 +154,7 @@ _WEEK = re.compile(r"^[A-Za-z0-9_-]{1,40}$")
 @router.get("/reports")
 def reports_page(here: Annotated[Visit, Depends(member)]) -> Response:
     """The weekly reports that were written, the newest first."""
+    need_all(here)
     root = here.console.bundle.settings.data_path / "reports"
     found: list[tuple[str, list[str]]] = []
     if root.is_dir():
@@ -123,6 +171,7 @@ def reports_page(here: Annotated[Visit, Depends(member)]) -> Response:
 @router.get("/reports/{path:path}")
 def report_file(path: str, here: Annotated[Visit, Depends(member)]) -> Response:
     """One file of a report. A report's HTML has inline styles (mail clients need them), so it is shown without scripts."""
+    need_all(here)
     root = (here.console.bundle.settings.data_path / "reports").resolve()
     file = (root / path).resolve()
     if not file.is_relative_to(root) or not _REPORT_FILE.match(file.name) or not file.is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
 from typing import cast
 from urllib.parse import urljoin, urlsplit
 
@@ -11,10 +12,11 @@ from lxml.html import HtmlElement  # type: ignore[import-untyped]
 from scrapy import Request
 from scrapy.http import Response
 
-from config.sources import ColumnSource
+from config.sources import ListedSource
 from spiders.connectors.base import Connector, Found, canonical, page_id
 from spiders.dates import parse_when
 from spiders.extract import select
+from spiders.pageback import Place
 from spiders.pagetext import element_text, parse_html
 from spiders.problems import Changed
 
@@ -28,13 +30,24 @@ class ColumnConnector(Connector):
     """See config.sources.ColumnSource."""
 
     @property
-    def source(self) -> ColumnSource:
+    def source(self) -> ListedSource:
         """The source with its own fields."""
-        return cast("ColumnSource", self.run.source)
+        return cast("ListedSource", self.run.source)
 
     def start(self) -> Iterator[Request]:
         """The first list page."""
         yield self._ask_column(self.source.url, 1)
+
+    def no_way_back(self) -> str:
+        """See Connector: without the link to the next list page there is one page only."""
+        if self.source.next_selector:
+            return ""
+        return "its entry in sources.yaml has no next_selector, so only the first page of the column is known"
+
+    def page_back(self, place: Place | None) -> Iterator[Request]:
+        """See Connector."""
+        at = place or {"url": self.source.url, "number": 1}
+        yield self._ask_column(str(at["url"]), int(at["number"]))
 
     def _ask_column(self, url: str, number: int) -> Request:
         async def step(response: Response) -> AsyncIterator[Found]:
@@ -62,19 +75,24 @@ class ColumnConnector(Connector):
                 raise self._nothing_matches(text)
             raise self.not_expected(text, "a list of links")
         self.run.tally.found += len(links)
-        new = await self.run.unknown(list(links))
+        dates = {ident: self._row_time(date) for ident, (_, _, date) in links.items()}
+        new = [ident for ident in await self.run.unknown(list(links)) if self.wants(dates[ident])]
         if len(new) > self.run.room:
             self.run.truncated = True
         for ident in new[: self.run.room]:
-            link, _, date = links[ident]
-            hint = {
-                "published_at": parse_when(date, self.run.clock(), self.run.zone) if date else None,
-                "title": "",
-            }
-            yield self.ask(link, self.article_step(ident, hint), page=ident)
+            hint = {"published_at": dates[ident], "title": ""}
+            yield self.ask(links[ident][0], self.article_step(ident, hint), page=ident)
+        if self.run.back is not None:
+            for date in dates.values():
+                self.run.back.note(date)
+            self.run.back.following = {"url": following, "number": number + 1} if following else None
+            return
         # a page of known links only ends the reading, if the last reading came to its end
         if following and (new or self.run.was_unfinished):
             yield self._ask_column(following, number + 1)
+
+    def _row_time(self, date: str) -> datetime | None:
+        return parse_when(date, self.run.clock(), self.run.zone) if date else None
 
     def _nothing_matches(self, text: str) -> Exception:
         problem = self.not_expected(text, "a list of links")
@@ -113,7 +131,9 @@ class ColumnConnector(Connector):
         return links
 
     def _next(self, root: HtmlElement, base: str, number: int) -> str:
-        if not self.source.next_selector or number >= self.source.max_pages:
+        if not self.source.next_selector:
+            return ""
+        if self.run.back is None and number >= self.source.max_pages:
             return ""
         for element in select(root, self.source.next_selector):
             href = (element.get("href") or "").strip()

@@ -1,8 +1,7 @@
-"""Any JSON API that lists posts: pages by number, offset, cursor or Link header; fields by JMESPath (WordPress REST and its like)."""
+"""Any JSON API that lists posts: pages by number, offset, cursor, Link header or an address in the answer; fields by JMESPath (WordPress REST and its like)."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,21 +12,25 @@ import jmespath
 from scrapy import Request
 from scrapy.http import Response
 
-from config.sources import JsonSource
+from config.sources import JsonSource, Source
+from incidents.revisits import KnownPost
 from spiders.connectors.base import Connector, Found, canonical, provenance
 from spiders.dates import is_future, parse_when
 from spiders.items import PostItem, Unusable
+from spiders.pageback import Place
 from spiders.pagetext import plain
 from spiders.pipelines import external_id
-from spiders.problems import Changed, SourceProblem
+from spiders.problems import Changed
 
 #: {since} of a source that was never read completely
 FIRST_LOOK = timedelta(days=7)
 #: posts may be published late or edited into place: {since} goes back this far behind the watermark
 OVERLAP = timedelta(hours=1)
+#: once in crawl.force_full_h the list is read this far back behind the watermark: posts that appear days late under their old date
+LOOK_BACK = timedelta(days=7)
+_LOOKED = "looked_back_at"
 _COUNTS = ("likes", "comments", "reposts", "views")
 _LINK_NEXT = re.compile(r"<([^>]+)>\s*;[^,]*\brel\s*=\s*\"?next\"?", re.IGNORECASE)
-_ENV = re.compile(r"\$\{(\w+)\}")
 
 
 class JsonConnector(Connector):
@@ -35,6 +38,7 @@ class JsonConnector(Connector):
 
     def __init__(self, run: Any) -> None:
         super().__init__(run)
+        self._deep = self._looks_back()
         self._items = jmespath.compile(self.source.items)
         self._fields = {name: jmespath.compile(path) for name, path in self.source.fields.items()}
 
@@ -47,6 +51,62 @@ class JsonConnector(Connector):
         """The first page. Raises SourceProblem when a header names a variable that is not set."""
         yield self._ask_page(1, self.source.pagination.start, "")
 
+    list_covers = True
+
+    @classmethod
+    def counts_of(cls, source: Source) -> bool:
+        """See Connector: with an address of one post, where its fields name counts."""
+        return isinstance(source, JsonSource) and bool(
+            source.one_url and {"likes", "comments", "reposts"} & set(source.fields)
+        )
+
+    def visit(self, known: KnownPost) -> Request | None:
+        """See Connector: the interface's answer for one post, if `one_url` names it."""
+        if not self.source.one_url:
+            return super().visit(known)
+
+        async def step(response: Response) -> AsyncIterator[Found]:
+            if response.status in (404, 410):
+                self.run.visited(known, "gone", status=response.status)
+            elif response.status != 200:
+                self.run.visited(known, "unclear", status=response.status)
+            else:
+                answer, charset = self.json_of(response)
+                yield self._item(jmespath.search(self.source.one_item, answer), charset)
+
+        url = self.source.one_url.replace("{id}", quote(known.external_id, safe=""))
+        headers = {name: self.run.secret(value, "a header") for name, value in self.source.headers.items()}
+        return self.ask(url, step, page=known.external_id, headers={"Accept": "application/json", **headers})
+
+    def no_way_back(self) -> str:
+        """See Connector: a list without pages has no older ones."""
+        if self.source.pagination.kind != "none":
+            return ""
+        return "its entry in sources.yaml names no pagination, so only the one page of an ordinary reading is known"
+
+    def page_back(self, place: Place | None) -> Iterator[Request]:
+        """See Connector."""
+        at = place or {"place": self.source.pagination.start}
+        yield self._ask_page(
+            int(at.get("number", 1)), int(at["place"]), str(at.get("cursor", "")), str(at.get("url", ""))
+        )
+
+    def _looks_back(self) -> bool:
+        """Whether this reading goes on behind what is known; the first one of a source has no need to."""
+        run = self.run
+        if run.back is not None or run.watermark is None:
+            return False
+        now, last = run.clock(), run.cursor.get(_LOOKED)
+        if last and now - datetime.fromisoformat(last) < timedelta(hours=run.settings.force_full_h):
+            return False
+        run.cursor[_LOOKED] = now.astimezone(UTC).isoformat()
+        return bool(last)
+
+    def _known_until(self) -> datetime | None:
+        """Posts up to this time are taken for known."""
+        mark = self.run.watermark
+        return mark - LOOK_BACK if mark is not None and self._deep else mark
+
     def _ask_page(self, number: int, place: int, cursor: str, url: str = "") -> Request:
         """`number` counts pages of this reading from 1; `place` is the page number or offset."""
         values = {
@@ -55,6 +115,7 @@ class JsonConnector(Connector):
             "cursor": cursor,
             "size": str(self.source.pagination.size),
             "since": self._since(),
+            "until": _stamp(self.run.back.until if self.run.back is not None else self.run.clock()),
         }
         address = url or _fill(self.source.url, values, quoted=True)
         body = _fill(self.source.body, values, quoted=False)
@@ -65,7 +126,7 @@ class JsonConnector(Connector):
 
         headers = {
             "Accept": "application/json",
-            **{name: self._secret(value) for name, value in self.source.headers.items()},
+            **{name: self.run.secret(value, "a header") for name, value in self.source.headers.items()},
         }
         if self.source.method == "POST":
             headers.setdefault(
@@ -75,35 +136,28 @@ class JsonConnector(Connector):
                 else "application/x-www-form-urlencoded",
             )
             return self.ask(address, step, headers=headers, method="POST", body=body, priority=10)
+        if self._deep:
+            return self.ask(
+                address, step, headers=headers, priority=10
+            )  # in full: what is late need not be on page 1
         return self.ask_list(address, step, headers=headers)
 
     def _since(self) -> str:
-        mark = self.run.watermark
+        if self.run.back is not None:
+            return _stamp(self.run.back.start)
+        mark = self._known_until()
         since = mark - OVERLAP if mark is not None else self.run.clock() - FIRST_LOOK
-        return since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-    def _secret(self, value: str) -> str:
-        def fill(match: re.Match[str]) -> str:
-            if match.group(1) not in self.run.env:
-                raise SourceProblem(
-                    f"sources.yaml, {self.source.id}: a header needs ${{{match.group(1)}}}, which is not set in the environment"
-                )
-            return self.run.env[match.group(1)]
-
-        return _ENV.sub(fill, value)
+        return _stamp(since)
 
     async def parse_page(self, response: Response, url: str, number: int, place: int) -> AsyncIterator[Found]:
         """Items of one page and the request for the next."""
         if number > 1 and response.status in (400, 404, 416):
+            self.run.tally.lists_read += 1
             return  # WordPress and others say so when there is no further page
         self.check_list(response)
-        if not self.run.list_changed(url, response):
+        if not self.run.list_changed(url, response) and not self._deep:
             return
-        text, charset = self.text_of(response)
-        try:
-            answer = json.loads(text)
-        except ValueError as exc:
-            raise self.not_expected(text, "JSON") from exc
+        answer, charset = self.json_of(response)
         entries = self._items.search(answer)
         if not isinstance(entries, list):
             if entries is None and number > 1:
@@ -120,12 +174,20 @@ class JsonConnector(Connector):
             raise Changed(
                 f"{self.source.url}: none of {len(entries)} entries has {self._missing(entries[0])}; check `fields` in sources.yaml"
             )
+        back = self.run.back
+        if back is not None:
+            for post in posts:
+                back.note(post.published_at)
+            for item in self.wanted(items, await self.new_posts(items)):
+                yield item
+            back.following = self._next(response, answer, entries, number, place, url)
+            return
         go_on = await self._goes_on(posts)
         for item in items:
             yield item
         following = self._next(response, answer, entries, number, place, url) if go_on else None
         if following is not None:
-            yield following
+            yield next(self.page_back(following))
 
     def _missing(self, entry: Any) -> str:
         return (
@@ -138,8 +200,8 @@ class JsonConnector(Connector):
             self.run.truncated = self.run.truncated or self.run.room < len(posts)
         if self.source.stop == "none" or self.run.was_unfinished:
             return True
-        if self.source.stop == "older":
-            mark = self.run.watermark
+        if self.source.stop == "older" or self._deep:
+            mark = self._known_until()
             return mark is None or any(
                 post.published_at is None or post.published_at > mark for post in posts
             )
@@ -147,7 +209,8 @@ class JsonConnector(Connector):
 
     def _next(
         self, response: Response, answer: Any, entries: list[Any], number: int, place: int, url: str
-    ) -> Request | None:
+    ) -> Place | None:
+        """Where the next page lies; None when there is none or it is not to be read."""
         pages = self.source.pagination
         if pages.kind == "none":
             return None
@@ -155,25 +218,28 @@ class JsonConnector(Connector):
             header = b",".join(response.headers.getlist("Link")).decode("latin-1")
             match = _LINK_NEXT.search(header)
             target = urljoin(url, match.group(1)) if match else ""
-        elif pages.kind == "cursor":
+        elif pages.kind in ("cursor", "next"):
             found = jmespath.search(pages.cursor, answer)
             target = str(found) if found not in (None, "", False) else ""
+            if pages.kind == "next" and target:
+                target = urljoin(url, target)
         else:
             target = "more" if entries else ""
         if not target:
             return None
-        if self.run.room <= 0:
+        if self.run.back is None and self.run.room <= 0:
             self.run.truncated = True
             return None
-        if number >= pages.max_pages:
+        if self.run.back is None and number >= pages.max_pages:
             return None  # the operator's own limit: older posts are not wanted
-        if pages.kind == "link":
-            return self._ask_page(number + 1, place, "", url=target)
+        following: Place = {"number": number + 1, "place": place}
+        if pages.kind in ("link", "next"):
+            return following | {"url": target}
         if pages.kind == "cursor":
-            return self._ask_page(number + 1, place, target)
+            return following | {"cursor": target}
         if len(entries) < pages.size:
             return None
-        return self._ask_page(number + 1, place + (pages.size if pages.kind == "offset" else 1), "")
+        return following | {"place": place + (pages.size if pages.kind == "offset" else 1)}
 
     def _item(self, entry: Any, charset: str) -> PostItem | Unusable:
         values = {name: path.search(entry) for name, path in self._fields.items()}
@@ -233,6 +299,10 @@ class JsonConnector(Connector):
         return parse_when(raw, now, self.run.zone)
 
 
+def _stamp(when: datetime) -> str:
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def _fill(template: str, values: dict[str, str], *, quoted: bool) -> str:
     """`{page}` and its like replaced; other braces (a JSON body has many) stay."""
 
@@ -240,7 +310,7 @@ def _fill(template: str, values: dict[str, str], *, quoted: bool) -> str:
         value = values[match.group(1)]
         return quote(value, safe="") if quoted else value
 
-    return re.sub(r"\{(page|offset|cursor|size|since)\}", fill, template)
+    return re.sub(r"\{(page|offset|cursor|size|since|until)\}", fill, template)
 
 
 def _words(value: Any) -> str:

@@ -1,9 +1,11 @@
-"""RSS and Atom feeds: conditional GET, any charset, zoneless times as local time, full text of the page on wish."""
+"""RSS and Atom feeds, page by page where they have pages: conditional GET, any charset, zoneless times as local time, full text of the page on wish."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 import feedparser  # type: ignore[import-untyped]
 from scrapy import Request
@@ -12,9 +14,13 @@ from scrapy.http import Response
 from spiders.connectors.base import Connector, Found, canonical, provenance
 from spiders.dates import is_future, parse_when
 from spiders.items import PostItem, Unusable
+from spiders.pageback import Place
 from spiders.pagetext import plain, without_declaration
 from spiders.pipelines import external_id
 
+#: entries of a feed that are read in one part; feedparser needs 2 ms for each
+PART = 1000
+_ENTRY = re.compile(r"<(?:item|entry)[\s>]")
 ACCEPT = "application/atom+xml, application/rss+xml, application/rdf+xml;q=0.9, application/xml;q=0.8, text/xml;q=0.8, */*;q=0.1"
 
 
@@ -25,31 +31,112 @@ class RssConnector(Connector):
         """The feed."""
         yield self.ask_list(self.run.source.url, self.parse_feed, accept=ACCEPT)
 
-    async def parse_feed(self, response: Response) -> AsyncIterator[Found]:
-        """Items of the feed; with `full_text` a request for each new entry's page."""
+    list_covers = True
+
+    def no_way_back(self) -> str:
+        """See Connector: few feeds have older pages."""
+        if getattr(self.run.source, "page_param", ""):
+            return ""
+        return "a feed holds its newest entries only, unless page_param names how its older pages are asked for; else name the site's sitemap, its column page or its JSON interface as a source and back-fill that one"
+
+    def page_back(self, place: Place | None) -> Iterator[Request]:
+        """See Connector."""
+        at = place or {"url": self.run.source.url, "number": 1}
+        yield self._ask_page(str(at["url"]), int(at["number"]))
+
+    async def parse_feed(self, response: Response, url: str = "", number: int = 1) -> AsyncIterator[Found]:
+        """Items of one page of the feed and the request for the next; with `full_text` a request for each new entry's page.
+
+        `url`: the address asked for, if not the source's.
+        """
+        if number > 1 and response.status in (400, 404, 410):
+            self.run.tally.lists_read += 1
+            return  # how WordPress and others say that there is no further page
         self.check_list(response)
-        if not self.run.list_changed(self.run.source.url, response):
+        if not self.run.list_changed(url or self.run.source.url, response):
             return
         text, charset = self.text_of(response)
+        text = self._part_of(text, number)
         feed = read_feed(text)
         if not feed.entries and not feed.get("version"):
             raise self.not_expected(text, "a feed")
         self.run.tally.found += len(feed.entries)
         items = [self._item(entry, charset) for entry in feed.entries]
-        if getattr(self.run.source, "full_text", False):
-            async for found in self._with_pages(items):
+        full_text = getattr(self.run.source, "full_text", False)
+        following = self._next_page(feed, response.url, number)
+        # a plain feed of one page asks nothing of the database: most sources are one
+        known_matter = full_text or following or number > 1 or self.run.back is not None
+        new = await self.new_posts(items) if known_matter else set()
+        if full_text:
+            for found in self._with_pages(items, new):
                 yield found
+        else:
+            for item in self.wanted(items, new) if number > 1 or self.run.back is not None else items:
+                yield item
+        if (back := self.run.back) is not None:
+            for item in items:
+                back.note(item.published_at if isinstance(item, PostItem) else None)
+            back.following = {"url": following, "number": number + 1} if following and items else None
             return
-        for item in items:
-            yield item
+        if following and feed.entries and (new or self.run.was_unfinished):
+            if self.run.room <= 0:
+                self.run.truncated = True
+            else:
+                yield self._ask_page(following, number + 1)
 
-    async def _with_pages(self, items: list[PostItem | Unusable]) -> AsyncIterator[Found]:
+    def _ask_page(self, url: str, number: int) -> Request:
+        async def step(response: Response) -> AsyncIterator[Found]:
+            async for found in self.parse_feed(response, url, number):
+                yield found
+
+        return self.ask_list(url, step, accept=ACCEPT)
+
+    def _next_page(self, feed: Any, base: str, number: int) -> str:
+        """Address of the next page, "" when there is none or no more are wanted."""
+        source = self.run.source
+        if self.run.back is None and number >= getattr(source, "max_pages", 1):
+            return ""
+        for link in feed.feed.get("links", []):
+            if link.get("rel") == "next" and link.get("href"):
+                return urljoin(base, str(link["href"]))
+        param: str = getattr(source, "page_param", "")
+        if not param:
+            return ""
+        parts = urlsplit(source.url)
+        query = [(key, value) for key, value in parse_qsl(parts.query) if key != param]
+        return urlunsplit(parts._replace(query=urlencode([*query, (param, str(number + 1))])))
+
+    def _part_of(self, text: str, number: int) -> str:
+        """The feed, or of one with very many entries its newest and the next part: reading all at once would hold up every other crawl.
+
+        How far it came stands in the cursor, and until the end is reached the feed is read in full again each time.
+        """
+        key = f"feed_at.{number}"  # where in the cursor stands how far this page of the feed was read
+        starts = [found.start() for found in _ENTRY.finditer(text)]
+        if len(starts) <= 2 * PART:
+            self.run.cursor.pop(key, None)
+            return text
+        at = max(PART, int(self.run.cursor.get(key, PART)))
+        if at >= len(starts):
+            at = PART
+        end = min(at + PART, len(starts))
+        starts.append(len(text))
+        self.run.cursor[key] = end
+        if end < len(starts) - 1:
+            self.run.truncated = True
+        self.run.notes.append(
+            f"the feed holds {len(starts) - 1} entries; read are the first {PART} and those from {at + 1} to {end}"
+        )
+        tail = text[text.rfind("</", 0, text.rfind("</")) :] if text.rstrip().endswith(">") else ""
+        return text[: starts[PART]] + text[starts[at] : starts[end]] + (tail if end < len(starts) - 1 else "")
+
+    def _with_pages(self, items: list[PostItem | Unusable], new: set[str]) -> Iterator[Found]:
         """Known entries go on as they are (their likes may have changed); new ones get the text of their page."""
-        new = set(await self.run.unknown([item.external_id for item in items if isinstance(item, PostItem)]))
         for item in items:
             host_allowed = isinstance(item, PostItem) and item.url.startswith(("http://", "https://"))
             if not isinstance(item, PostItem) or item.external_id not in new or not host_allowed:
-                yield item
+                # the feed's words are not those of the page
+                yield item if isinstance(item, Unusable) else item.model_copy(update={"partial": True})
                 continue
             hint = {
                 "title": item.title,

@@ -16,6 +16,7 @@ from scrapy.http import Response
 from config.sources import SitemapSource
 from spiders.connectors.base import Connector, Found, canonical, page_id
 from spiders.dates import SHANGHAI, parse_when
+from spiders.pageback import Place
 from spiders.pagetext import BodyTooLarge, decode, gunzip
 from spiders.problems import SourceProblem
 
@@ -37,6 +38,7 @@ class SitemapConnector(Connector):
     """See config.sources.SitemapSource."""
 
     _asked = 0
+    _todo: list[tuple[str, int]] = []  # noqa: RUF012 (replaced, never changed)
 
     @property
     def source(self) -> SitemapSource:
@@ -46,6 +48,24 @@ class SitemapConnector(Connector):
     def start(self) -> Iterator[Request]:
         """The sitemap, the index, or robots.txt with Sitemap lines."""
         yield self._ask_map(self.source.url, 0)
+
+    def no_way_back(self) -> str:
+        """See Connector: a sitemap lists old pages too."""
+        return ""
+
+    def page_back(self, place: Place | None) -> Iterator[Request]:
+        """One sitemap of those that are still to be read."""
+        self._todo = [
+            (str(url), int(depth)) for url, depth in (place or {"todo": [(self.source.url, 0)]})["todo"]
+        ]
+        url, depth = self._todo.pop(0)
+        yield self._ask_map(url, depth)
+
+    def _later(self, maps: list[tuple[str, int]]) -> None:
+        """Sitemaps that this one named are read next, each in a reading of its own."""
+        todo = [*maps, *self._todo]
+        if self.run.back is not None and todo:
+            self.run.back.following = {"todo": [list(one) for one in todo]}
 
     def _ask_map(self, url: str, depth: int) -> Request:
         self._asked += 1
@@ -63,7 +83,12 @@ class SitemapConnector(Connector):
             return
         if urlsplit(url).path == "/robots.txt":
             self.run.is_index(url)
-            for line in re.findall(r"(?im)^\s*sitemap:\s*(\S+)", decode(response.body)[0]):
+            lines = re.findall(r"(?im)^\s*sitemap:\s*(\S+)", decode(response.body)[0])
+            if self.run.back is not None:
+                self.run.tally.lists_read += 1
+                self._later([(urljoin(url, line), depth + 1) for line in lines])
+                return
+            for line in lines:
                 if self._asked < MAX_SITEMAPS:
                     yield self._ask_map(urljoin(url, line), depth + 1)
             return
@@ -74,10 +99,14 @@ class SitemapConnector(Connector):
         kind, entries = read_sitemap(body, self.run.clock(), self.run.zone)
         if kind == "":
             raise self.not_expected(decode(body)[0], "a sitemap")
-        oldest = self.run.clock() - timedelta(days=self.source.max_age_days)
-        fresh = [entry for entry in entries if entry.lastmod is None or entry.lastmod >= oldest]
+        fresh = self._fresh(entries)
         if kind == "sitemapindex":
             self.run.is_index(url)
+            if self.run.back is not None:
+                self.run.tally.lists_read += 1
+                deeper = fresh if depth < MAX_DEPTH else []
+                self._later([(urljoin(url, entry.loc), depth + 1) for entry in deeper])
+                return
             for entry in fresh:
                 if depth >= MAX_DEPTH or self._asked >= MAX_SITEMAPS:
                     self.run.notes.append(
@@ -88,6 +117,15 @@ class SitemapConnector(Connector):
             return
         async for request in self._pages(url, fresh):
             yield request
+        self._later([])
+
+    def _fresh(self, entries: list[Entry]) -> list[Entry]:
+        """Those that may hold what is wanted. lastmod is never before the publication, so in a back-fill the range's start binds."""
+        back = self.run.back
+        oldest = (
+            back.start if back is not None else self.run.clock() - timedelta(days=self.source.max_age_days)
+        )
+        return [entry for entry in entries if entry.lastmod is None or entry.lastmod >= oldest]
 
     async def _pages(self, base: str, entries: list[Entry]) -> AsyncIterator[Request]:
         pattern = re.compile(self.source.link_pattern) if self.source.link_pattern else None

@@ -6,8 +6,9 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import AwareDatetime, Field, field_validator
 
 from config.files import Record, parse, read_yaml
 from spiders.source_run import zone_of
@@ -36,6 +37,12 @@ class Profile(Record):
     """A mapping profile; see profiles/default.yaml for its words."""
 
     name: str = Field(min_length=1, max_length=60, description="Name in reports and provenance.")
+    reader: Literal["table", "weibo", "tieba"] = Field(
+        "table", description="What the file is: a table, or a capture of a site (spiders.captures)."
+    )
+    captured_at: AwareDatetime | None = Field(
+        None, description="When a capture was taken; times such as 昨天 count from it."
+    )
     source_id: str = Field(
         "import", min_length=1, max_length=80, description="Source of rows that name none."
     )
@@ -99,5 +106,11 @@ def plain_name(name: object) -> str:
 
 
 def load_profile(path: Path | None = None) -> Profile:
-    """The profile in `path`, or the packaged one. Raises ConfigError with one entry per wrong value."""
+    """The profile in `path`, or the packaged one of that name (weibo, tieba; default without a path).
+
+    Raises ConfigError with one entry per wrong value.
+    """
+    if path is not None and not path.exists() and path.name == str(path):
+        packaged = DEFAULT.with_name(f"{path.name}.yaml")
+        path = packaged if packaged.is_file() else path
     return parse(Profile, read_yaml(path or DEFAULT))

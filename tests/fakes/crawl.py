@@ -12,8 +12,23 @@ from weakref import WeakSet
 
 from config.bundle import Bundle
 from config.keys import Keys
-from config.settings import CrawlSettings, Settings
-from config.sources import ColumnSource, JsonSource, RssSource, SitemapSource, Source
+from config.settings import CrawlSettings, PrivacySettings, Settings
+from config.sources import (
+    AtprotoSource,
+    ColumnSource,
+    DiscuzSource,
+    ForumSource,
+    HanwebSource,
+    JsonSource,
+    LiuyanSource,
+    MastodonSource,
+    NewsnowSource,
+    RsshubSource,
+    RssSource,
+    SitemapSource,
+    Source,
+    WeiboSource,
+)
 from incidents.session import Database
 from spiders.job import CrawlSummary, run
 from spiders.reactor import crawler_thread
@@ -24,7 +39,21 @@ NOW = datetime(2026, 11, 24, 10, 0, tzinfo=timezone(timedelta(hours=8)))
 CRAWL = CrawlSettings(delay_s=0, allow_private_hosts=("127.0.0.1",), timeout_s=10)
 
 _SEEN: WeakSet[Database] = WeakSet()
-_KINDS = {"rss": RssSource, "sitemap": SitemapSource, "column": ColumnSource, "json": JsonSource}
+_KINDS = {
+    "rss": RssSource,
+    "sitemap": SitemapSource,
+    "column": ColumnSource,
+    "forum": ForumSource,
+    "json": JsonSource,
+    "hanweb": HanwebSource,
+    "liuyan": LiuyanSource,
+    "discuz": DiscuzSource,
+    "newsnow": NewsnowSource,
+    "rsshub": RsshubSource,
+    "mastodon": MastodonSource,
+    "atproto": AtprotoSource,
+    "weibo": WeiboSource,
+}
 
 
 def source(id_: str, kind: str, url: str, **more: Any) -> Source:
@@ -54,6 +83,7 @@ def bundle(
     """A bundle that holds only what the spiders read."""
     settings = Settings.model_construct(
         crawl=crawl.model_copy(update=changed),
+        privacy=PrivacySettings(),
         data_dir=data_dir or Path(tempfile.gettempdir()) / "quansheng-tests",
     )
     return cast("Bundle", _Sources(settings, sources))

@@ -40,7 +40,7 @@ def main(url: str, site: str, death: str = "") -> None:
     """Crawl, or import when `site` is a file."""
     db = Database(url, audit_key=b"a key that signs nothing but tests")
     if death:
-        _die(db, *death.split(":"))
+        die(db, *death.split(":"))
     if site.startswith("http"):
         run(
             db,
@@ -55,7 +55,8 @@ def main(url: str, site: str, death: str = "") -> None:
     db.close()
 
 
-def _die(db: Database, moment: str, number: str) -> None:
+def die(db: Database, moment: str, number: str) -> None:
+    """Kill this process at the commit of that number."""
     left = [int(number)]
 
     def kill() -> None:

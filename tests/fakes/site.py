@@ -47,13 +47,13 @@ Handler = Callable[[Hit], Answer]
 
 
 class Site:
-    """The site. Paths include the query; a path without an answer gives 404."""
+    """The site. Paths include the query; a path without an answer gives 404. It listens on `host` ("": every address of this machine)."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
         self._answers: dict[str, Answer | Handler] = {}
         self._hits: list[Hit] = []
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = ThreadingHTTPServer((host, 0), _handler(self))
         self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
         self.url = f"http://127.0.0.1:{self.port}"

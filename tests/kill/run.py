@@ -30,7 +30,7 @@ from demo.city import ZONE, load_day
 from demo.fake_slack import FakeSlack
 from demo.run import MORNING, Plan, main
 from demo.site import CitySite
-from incidents import events, lifecycle
+from incidents import events, rebuild
 from incidents.models import Deadline, Incident, IncidentEvent, IncidentPost, Judgement, Outbox, Post, Timer
 from incidents.session import Database
 
@@ -135,7 +135,7 @@ def check(world: World) -> dict[str, Any]:
     db = world.open()
     try:
         with db.transaction() as session:
-            assert lifecycle.rebuild(session) == 0, "cached rows differ from the fold of their events"
+            assert not list(rebuild.differences(session)), "rows differ from the fold of their events"
         with db.reading() as session:
             verdict = events.verify(session, db.audit_key)
             assert verdict.ok, f"chain broken at {verdict.broken_at}: {verdict.reason}"

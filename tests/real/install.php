@@ -11,7 +11,7 @@ update_option('siteurl', $argv[1]);
 update_option('home', $argv[1]);
 update_option('timezone_string', 'Asia/Shanghai');
 update_option('permalink_structure', '/archives/%post_id%/');
-update_option('posts_per_rss', 60);
+update_option('posts_per_rss', 30);
 update_option('default_ping_status', 'closed');
 wp_delete_post(1, true);
 global $wp_rewrite;

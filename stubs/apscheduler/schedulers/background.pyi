@@ -5,7 +5,9 @@ from apscheduler.triggers.base import BaseTrigger
 
 class BackgroundScheduler:
     running: bool
-    def __init__(self, *, timezone: tzinfo, job_defaults: dict[str, object]) -> None: ...
+    def __init__(
+        self, *, timezone: tzinfo, job_defaults: dict[str, object], executors: dict[str, object] = ...
+    ) -> None: ...
     def add_job(
         self,
         func: Callable[..., object],

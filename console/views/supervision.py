@@ -1,0 +1,156 @@
+"""督办: clocks at risk and overdue, by department; proposed steps of the accountability ladder, which a named person decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import RedirectResponse, Response
+
+from config.rules import Escalation
+from console.context import Forbidden, Visit, member
+from console.forms import Posted, own_form
+from console.render import page
+from incidents import accountability, clocks, queries
+from incidents.accountability import GROUNDS, Proposal
+from incidents.clocks import DeadlineView
+from incidents.queries import IncidentView
+from incidents.states import Refused
+
+router = APIRouter(include_in_schema=False)
+#: share of a clock's time after which it is at risk
+AT_RISK = 0.8
+#: who sees this page, who decides an order (L3), who decides what needs an approver (L4 and above), L6 and L7
+READERS = frozenset({"duty", "supervisor", "leader", "administrator", "auditor"})
+DECIDERS = {
+    3: frozenset({"supervisor", "leader"}),
+    4: frozenset({"supervisor", "leader"}),
+    6: frozenset({"leader"}),
+}
+SHOWN = 200
+
+
+@dataclass(frozen=True)
+class Watched:
+    """One running clock with its incident."""
+
+    clock: DeadlineView
+    incident: IncidentView
+
+    def used(self, now: datetime) -> float:
+        """Share of its time that is gone; above 1 when it ran out."""
+        whole = (self.clock.due_at - self.clock.started_at) / timedelta(seconds=1)
+        return ((now - self.clock.started_at) / timedelta(seconds=1)) / whole if whole > 0 else 1.0
+
+
+def may_decide(here: Visit, proposal: Proposal) -> bool:
+    """Whether the person may decide a step of this level; the unit concerned never decides on itself."""
+    floor = max(level for level in DECIDERS if level <= proposal.rank)
+    return here.account.role in DECIDERS[floor]
+
+
+def _watched(here: Visit) -> list[Watched]:
+    with here.console.db.reading() as session:
+        running = [clock for clock in clocks.open_deadlines(session) if clock.stops_on != "returned"]
+        found = []
+        for clock in running[: SHOWN * 5]:
+            incident = queries.get_incident(session, clock.incident_id)
+            if incident is not None and incident.is_open:
+                found.append(Watched(clock, incident))
+    return found
+
+
+def _show(here: Visit, *, status: int = 200, error: str = "", draft: Posted | None = None) -> Response:
+    if here.account.role not in READERS:
+        raise Forbidden("您的角色不能查看督办页。")
+    watched = _watched(here)
+    with here.console.db.reading() as session:
+        waiting = accountability.listed(session)
+        decided = accountability.listed(session, ("approved", "declined", "withdrawn"), 50)
+    late = [item for item in watched if item.used(here.now) > 1]
+    risky = [item for item in watched if AT_RISK <= item.used(here.now) <= 1]
+    units: dict[str, list[int]] = {}
+    for item in watched:
+        counts = units.setdefault(item.incident.department, [0, 0, 0])
+        counts[0] += 1
+        counts[1] += item in risky
+        counts[2] += item in late
+    return page(
+        here,
+        "supervision.html",
+        status=status,
+        error=error,
+        late=late[:SHOWN],
+        risky=risky[:SHOWN],
+        units=sorted(units.items(), key=lambda pair: (-pair[1][2], -pair[1][1], pair[0])),
+        waiting=waiting,
+        decided=decided,
+        grounds=GROUNDS,
+        rung=lambda level: _rung(here, level),
+        may_decide=lambda proposal: may_decide(here, proposal),
+        draft=draft or {},
+        failed=draft.get("proposal", "") if draft is not None else "",
+        done=here.done,
+    )
+
+
+def _rung(here: Visit, level: str) -> Escalation | None:
+    return here.console.bundle.rules.rung(level)
+
+
+@router.get("/supervision")
+def supervision(here: Annotated[Visit, Depends(member)]) -> Response:
+    """What is late, what will be, and what is to be decided."""
+    return _show(here)
+
+
+@router.post("/supervision/{proposal_id}")
+def decide(
+    proposal_id: int, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
+) -> Response:
+    """Approve or decline one proposed step."""
+    with here.console.db.reading() as session:
+        found = accountability.get(session, proposal_id)
+    if found is not None and not may_decide(here, found):
+        raise Forbidden("您的角色不能决定这一级措施。")
+    try:
+        with here.console.db.transaction() as session:
+            accountability.decide(
+                session,
+                proposal_id,
+                approve=form.get("decision") == "approve",
+                by=here.account.login,
+                name=form.text("approver", 60),
+                reason=form.text("reason"),
+                ground=form.text("ground", 24),
+                channel="console",
+                now=here.now,
+            )
+    except Refused as refusal:
+        return _show(here, status=409, error=refusal.en if here.lang == "en" else refusal.zh, draft=form)
+    return RedirectResponse("/supervision?done=decided", 303)
+
+
+@router.get("/supervision/{proposal_id}/order")
+def order(proposal_id: int, here: Annotated[Visit, Depends(member)]) -> Response:
+    """The draft of a 督办单, to print and to send by the unit that supervises."""
+    if here.account.role not in READERS:
+        raise Forbidden("您的角色不能查看督办页。")
+    with here.console.db.reading() as session:
+        found = accountability.get(session, proposal_id)
+        incident = queries.get_incident(session, found.incident_id) if found else None
+        running = clocks.deadlines_of(session, found.incident_id) if found else []
+    if found is None or incident is None:
+        return page(here, "error.html", status=404, title=here.t("没有这项建议"), sentence="", reference="")
+    clock = next((item for item in running if item.rule_id == found.evidence.get("rule")), None)
+    return page(
+        here,
+        "order.html",
+        proposal=found,
+        incident=incident,
+        clock=clock,
+        rung=_rung(here, found.level),
+        due=here.now + timedelta(days=1),
+    )

@@ -1,0 +1,136 @@
+"""Halts and objections at the console and the command line: who may, what is shown, what is on record."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import cli
+from alerts import troubles
+from config.bundle import load_bundle
+from incidents import events, stops
+from incidents.posts import count_unjudged
+from incidents.session import Database
+from spiders.redact import pseudonym
+from tests.console_world import KEYS, World, client
+
+_TOKEN = re.compile(r'name="csrf" value="([^"]+)"')
+
+
+@pytest.fixture
+def world(db: Database, tmp_path: Path) -> World:
+    made = World(db, load_bundle(None, config_dir=tmp_path, data_dir=tmp_path))
+    made.account("admin", "administrator", name="管理员")
+    made.account("lin", "duty", name="林东")
+    made.account("clerk", "department", "market-regulation", "赵办")
+    return made
+
+
+def send(world: World, login: str, address: str, fields: dict[str, str]) -> tuple[int, str]:
+    browser = client(world, login)
+    found = _TOKEN.search(browser.get("/password").text)
+    assert found
+    answer = browser.post(address, data={"csrf": found[1], **fields}, follow_redirects=False)
+    return answer.status_code, answer.text
+
+
+def kinds(world: World) -> list[tuple[str, str]]:
+    with world.db.reading() as session:
+        return [
+            (event.kind, event.actor)
+            for event in events.events_after(session, 0)
+            if event.kind in {*stops.MADE.values(), *stops.LIFTED.values()}
+        ]
+
+
+def test_an_administrator_halts_and_every_page_says_so_until_it_is_lifted(world: World) -> None:
+    assert send(world, "admin", "/stops/halt", {"what": "all:", "reason": "上级要求停采"})[0] == 303
+    for login in ("admin", "lin", "clerk"):
+        for address in ("/", "/obligations"):
+            page = client(world, login).get(address).text
+            assert "停止了采集：全部信源" in page
+            assert "上级要求停采" in page
+    english = client(world, "lin").get("/sources?lang=en").text
+    assert "halted collecting at" in english
+    with world.db.reading() as session:
+        found, _ = troubles.find(session, world.bundle, world.db.audit_key, world.now)
+    assert any(one.key == "halt.all." and "上级要求停采" in one.text for one in found)
+    lifted = {"kind": "halt", "scope": "all", "target": "", "reason": "已解除"}
+    assert send(world, "admin", "/stops/lift", lifted)[0] == 303
+    page = client(world, "lin").get("/stops").text
+    assert "停止了采集" not in page
+    assert "上级要求停采" in page  # among the lifted ones
+    assert kinds(world) == [("crawl_halted", "admin"), ("crawl_resumed", "admin")]
+
+
+def test_only_administrators_may_and_a_reason_is_needed(world: World) -> None:
+    for login in ("lin", "clerk"):
+        for address in ("/stops/halt", "/stops/objection", "/stops/lift"):
+            assert send(world, login, address, {"what": "all:", "reason": "x"})[0] == 403
+    assert client(world, "clerk").get("/stops").status_code == 403
+    assert client(world, "lin").get("/stops").status_code == 200
+    status, page = send(world, "admin", "/stops/halt", {"what": "all:", "reason": " "})
+    assert (status, "请填写理由" in page) == (409, True)
+    assert send(world, "admin", "/stops/halt", {"what": "planet:earth", "reason": "x"})[0] == 409
+    assert kinds(world) == []
+
+
+def test_an_author_who_objects_is_known_by_the_pseudonym_only(world: World) -> None:
+    source = world.bundle.sources[0].id
+    author = pseudonym(KEYS.pseudonym, source, "泉城老张")
+    with world.db.transaction() as session:
+        world.post(session, "停水", world.now, source_id=source, author_key=author)
+        world.post(session, "没水", world.now, source_id=source)
+    form = {"scope": "author", "target": "泉城老张", "source": source, "reason": "本人来函"}
+    assert send(world, "admin", "/stops/objection", form)[0] == 409  # not ticked
+    assert send(world, "admin", "/stops/objection", {**form, "sure": "1"})[0] == 303
+    with world.db.reading() as session:
+        assert count_unjudged(session) == 1
+        assert "泉城老张" not in str([event.payload for event in events.events_after(session, 0)])
+    page = client(world, "lin").get("/stops").text
+    assert "本人来函" in page
+    assert "泉城老张" not in page
+    assert str(author) not in page
+
+
+def test_the_page_speaks_english(world: World) -> None:
+    page = client(world, "admin").get("/stops?lang=en").text
+    body = page.split('<main id="main">')[1]
+    body = re.sub(r"<option.*?</option>", "", body)
+    assert not re.search("[\u4e00-\u9fff]", body)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    runner = CliRunner()
+    assert runner.invoke(cli.app, ["init", str(tmp_path)]).exit_code == 0
+    return tmp_path
+
+
+def run(home: Path, *words: str) -> tuple[int, str]:
+    result = CliRunner().invoke(cli.app, ["--config", str(home), *words])
+    return result.exit_code, result.output + (str(result.exception) if result.exception else "")
+
+
+def test_the_commands_halt_resume_and_enter_objections(home: Path) -> None:
+    code, said = run(home, "halt", "--reason", "站点来电")
+    assert (code, "collecting of everything was halted" in said) == (0, True)
+    code, said = run(home, "sources", "--json")
+    assert code in (0, 1)
+    code, said = run(home, "doctor", "--json")
+    assert "站点来电" in said
+    code, said = run(home, "halt", "forum-column")
+    assert code != 0
+    assert "reason is needed" in said
+    assert "neither a source" in run(home, "halt", "nonsense", "--reason", "x")[1]
+    assert run(home, "resume", "--reason", "好了")[0] == 0
+    assert "no halt of all is in force" in run(home, "resume", "--reason", "好了")[1]
+    assert "--author needs --source" in run(home, "objections", "add", "--author", "张", "--reason", "x")[1]
+    code, said = run(home, "objections", "add", "--host", "bbs.example.cn", "--reason", "来函")
+    assert (code, "0 posts" in said) == (0, True)
+    assert "bbs.example.cn" in run(home, "objections", "list", "--json")[1]
+    assert run(home, "objections", "check")[0] == 0
+    assert run(home, "objections", "withdraw", "--host", "bbs.example.cn", "--reason", "误登")[0] == 0
