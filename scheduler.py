@@ -506,6 +506,7 @@ class ConsoleServer:
         host = "127.0.0.1" if settings.host in ("", "0.0.0.0") else settings.host  # noqa: S104 (for showing)
         self.address = f"http://{host}:{self._socket.getsockname()[1]}"
         app = create_app(home.db, home.bundle, home.keys, clock)
+        self._live = app.state.live
         self._server = uvicorn.Server(
             uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
         )
@@ -519,6 +520,7 @@ class ConsoleServer:
 
     def stop(self) -> None:
         """Finish open requests and close the port."""
+        self._live.close()
         self._server.should_exit = True
         self._thread.join(10)
         self._socket.close()

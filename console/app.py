@@ -13,6 +13,7 @@ from config.bundle import Bundle
 from config.keys import Keys
 from console import errors
 from console.context import Console
+from console.live import Beacon
 from console.render import STATIC, asset_hashes, environment
 from console.security import Guard
 from console.views import (
@@ -58,6 +59,7 @@ def create_app(db: Database, bundle: Bundle, keys: Keys, now: Callable[[], datet
         openapi_url="/api/openapi.json",
     )
     app.state.console = Console(db, bundle, keys, now, environment(), asset_hashes())
+    app.state.live = Beacon(lambda: desk.newest_change(db))
     app.state.intake_gate = intake.Gate()
     for module in (
         auth,

@@ -20,6 +20,8 @@ from incidents.session import Database
 
 COOKIE = "qs_session"
 LANG_COOKIE = "qs_lang"
+#: the stream of live updates: it reconnects by itself, so it is nobody's activity
+LIVE_PATH = "/desk/events"
 #: a session is written at most this often, so that reading pages does not write all the time
 TOUCH_EVERY = timedelta(seconds=60)
 LANGUAGES = {"zh": "zh_CN", "zh_CN": "zh_CN", "en": "en"}
@@ -140,7 +142,7 @@ def _session(console: Console, request: Request, now: datetime) -> accounts.Sess
     with console.db.reading() as session:
         found = accounts.get_session(session, token, now, idle=idle)
     # a page that refreshes itself is nobody's activity: it must not keep an empty chair logged in
-    polling = request.headers.get("x-quansheng-poll") == "1"
+    polling = request.headers.get("x-quansheng-poll") == "1" or request.url.path == LIVE_PATH
     if found is not None and not polling and found.last_seen_at + TOUCH_EVERY <= now:
         with console.db.transaction() as session:
             accounts.touch_session(session, token, now)

@@ -136,6 +136,28 @@ def today(session: Session, since: datetime) -> Today:
     return Today(detected=events("detected"), closed=events("closed"), false_alarms=events("false_alarm"))
 
 
-def newest_event(session: Session) -> int:
-    """Number of the last event: changes exactly when something happened."""
-    return session.scalar(select(func.max(IncidentEvent.seq))) or 0
+#: acts that change nothing a desk shows: people who look, log in or are refused
+LOOKS = (
+    "viewed",
+    "posts_searched",
+    "exported",
+    "refused",
+    "logged_in",
+    "logged_out",
+    "login_failed",
+    "password_changed",
+    "heartbeat",
+)
+
+
+def newest_change(session: Session) -> int:
+    """Number of the last event that a desk may show: those of people who only look are passed over."""
+    return (
+        session.scalar(
+            select(IncidentEvent.seq)
+            .where(IncidentEvent.kind.not_in(LOOKS))
+            .order_by(IncidentEvent.seq.desc())
+            .limit(1)
+        )
+        or 0
+    )

@@ -115,7 +115,7 @@ def test_other_roles_neither_see_the_forms_nor_get_through(town: World, login: s
         asked = proposals.propose(session, NewProposal("merge", incident.id, 0.6, other.id), NOW)
     browser = client(town, login)
     home = browser.get("/").text
-    assert "对照查看" not in home
+    assert 'class="asked"' not in home
     if login == "audit":
         html = browser.get(f"/incidents/{incident.number}").text
         assert "/correct" not in html
@@ -232,6 +232,9 @@ def test_open_questions_are_on_the_desk_and_side_by_side_on_the_page(town: World
     browser = client(town)
     home = browser.get("/").text
     assert f"/incidents/{one.number}#q-{asked}" in home
+    folded = home.split('class="asked"', 1)[1].split("</details>", 1)[0]
+    assert "食堂有味" in folded, "both sides can be compared without leaving the desk"
+    assert f'action="/proposals/{asked}/accept"' in folded
     for view in (one, two):
         html = browser.get(f"/incidents/{view.number}").text
         block = html.split(f'id="q-{asked}"', 1)[1].split("</article>", 1)[0]
@@ -245,7 +248,7 @@ def test_open_questions_are_on_the_desk_and_side_by_side_on_the_page(town: World
     late = browser.post(f"/proposals/{asked}/refuse", data=hidden(html, f"/proposals/{asked}/accept"))
     assert late.status_code == 409
     assert "已由他人处理" in late.text
-    assert "对照查看" not in browser.get("/").text
+    assert 'class="asked"' not in browser.get("/").text
 
 
 def test_a_question_about_a_split_is_refused_for_good(town: World) -> None:
@@ -313,3 +316,19 @@ def test_a_post_says_why_it_was_judged_so_in_both_languages(town: World, lang: s
     found = re.findall(r'\bid="([^"]+)"', html)
     assert len(found) == len(set(found))
     assert client(town, "clerk").get(f"/posts/{first}").status_code == 403
+
+
+def test_a_question_answered_on_the_desk_leads_back_to_the_desk(town: World) -> None:
+    one = town.incident("食堂问题", TEXTS)
+    two = town.incident("小学食堂异味", ["食堂有味", "又有味", "还有味"])
+    with town.db.transaction() as session:
+        asked = proposals.propose(session, NewProposal("merge", one.id, 0.62, two.id), NOW)
+    browser = client(town)
+    html = browser.get("/").text
+    answer = submit(browser, html, f"/proposals/{asked}/accept")
+    assert answer.headers["location"].startswith("/?done=accept")
+    assert "已采纳建议" in browser.get(answer.headers["location"]).text
+    late = submit(browser, html, f"/proposals/{asked}/accept")
+    assert late.status_code == 409
+    assert "已由他人处理" in late.text
+    assert 'id="live"' in late.text

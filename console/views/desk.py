@@ -8,21 +8,23 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
-from fastapi.responses import Response
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response, StreamingResponse
 
 from alerts import rota
 from config.departments import Suggestion
 from config.roster import Roster
-from console.context import Visit, member
+from console.context import LIVE_PATH, Visit, member, visit
+from console.live import stream
 from console.render import page
-from console.rights import complained_of, kept_from, may_answer
+from console.rights import complained_of, kept_from, may_act, may_answer
 from console.views.proposals import cards
 from incidents import beats, desk, outbox, sources
 from incidents.complained import Complained
 from incidents.queries import IncidentView
-from incidents.session import Session
+from incidents.session import Database, Session
 from incidents.states import FALSE_ALARM_REASONS
+from incidents.trouble import DatabaseTrouble
 
 _NUMBER = re.compile(r"^[A-Z0-9-]{1,24}$")
 router = APIRouter(include_in_schema=False)
@@ -100,6 +102,7 @@ def _model(here: Visit) -> dict[str, Any]:
         "over": sum(row.clock is not None and row.clock.due_at < now for row in rows),
         "soon": sum(row.clock is not None and now <= row.clock.due_at < now + DAY for row in rows),
         "waiting": len(groups["wait"]),
+        "may_ack": [row.incident.id for row in groups["wait"] if may_act(here, "ack", row.incident)],
         "suggest": {
             row.incident.id: propose(here, row.incident) for row in rows if row.incident.state == "confirmed"
         },
@@ -113,7 +116,7 @@ def _model(here: Visit) -> dict[str, Any]:
 
 def _mark(here: Visit, session: Session) -> str:
     """Changes with every event, and once a minute for what only grows or expires."""
-    return f"{desk.newest_event(session)}.{int(here.now.timestamp()) // 60}"
+    return f"{desk.newest_change(session)}.{int(here.now.timestamp()) // 60}"
 
 
 def _group(row: desk.DeskRow, now: datetime) -> str:
@@ -160,3 +163,35 @@ def desk_live(here: Annotated[Visit, Depends(member)]) -> Response:
     if unchanged:
         return Response(status_code=204, headers={"X-Quansheng-Now": here.now.isoformat()})
     return page(here, "part/desk_live.html", **_model(here))
+
+
+@router.get(LIVE_PATH)
+async def desk_events(request: Request, here: Annotated[Visit, Depends(member)], after: str = "") -> Response:
+    """Tells as server-sent events that something changed; the page then fetches what. Ends with the session."""
+    live = request.app.state.live
+    if live.full:
+        return Response(status_code=503)  # the browser gives up and the page polls
+    seen = request.headers.get("last-event-id") or after
+
+    def alive() -> bool:
+        try:
+            return visit(request).session is not None
+        except DatabaseTrouble:
+            return True  # nothing is told meanwhile but the time
+
+    return StreamingResponse(
+        stream(
+            live,
+            after=int(seen) if seen.isascii() and seen.isdigit() and len(seen) < 19 else 0,
+            alive=alive,
+            now=here.console.now,
+        ),
+        media_type="text/event-stream",
+        headers={"X-Accel-Buffering": "no"},
+    )
+
+
+def newest_change(db: Database) -> int:
+    """What the beacon looks at."""
+    with db.reading() as session:
+        return desk.newest_change(session)

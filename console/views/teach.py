@@ -13,6 +13,7 @@ from console.context import Forbidden, Visit, member
 from console.forms import Posted, own_form
 from console.render import page
 from console.rights import may_act, may_answer, may_teach, need_posts
+from console.views.desk import show_desk
 from console.views.incident import find, show_incident
 from incidents import corrections, judged, labels, lifecycle, proposals, queries
 from incidents.dossier import Dossier, dossier
@@ -263,5 +264,9 @@ def answer_proposal(
                 corrections.refuse(session, asked.id, **who)
             shown = queries.get_incident(session, result) or incident
     except Refused as refusal:
+        if form.get("back") == "desk":
+            return show_desk(here, status=409, error=_sentence(here, refusal), about=incident.number)
         return show_incident(here, incident.number, status=409, error=_sentence(here, refusal))
+    if form.get("back") == "desk":
+        return RedirectResponse(f"/?done={answer}&n={quote(shown.number)}#i-{shown.id}", 303)
     return RedirectResponse(f"/incidents/{quote(shown.number)}?done={answer}", 303)

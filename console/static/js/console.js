@@ -1,14 +1,10 @@
-// Countdowns, quiet refresh of the desk, charts. Every page works without this file.
+// Countdowns, keys, charts. Every page works without this file.
 (function () {
   "use strict";
   var root = document.documentElement;
   var words = JSON.parse(root.dataset.words || "{}");
   // rate: the demo's clock runs faster than the wall's; learnt from two answers of the server
   var base = { server: Date.parse(root.dataset.now), local: performance.now(), rate: 1 };
-  var acted = performance.now();
-  ["pointerdown", "pointermove", "keydown", "scroll"].forEach(function (name) {
-    window.addEventListener(name, function () { acted = performance.now(); }, { passive: true });
-  });
 
   function now() {
     return base.server + (performance.now() - base.local) * base.rate;
@@ -45,72 +41,96 @@
   setInterval(tick, 1000);
   tick();
 
-  // --- duty desk: fetch the changing part, unless somebody is in the middle of a form
-  var live = document.getElementById("live");
-  function busy() {
-    if (!live) return true;
-    if (live.querySelector("details[open]")) return true;
-    var at = document.activeElement;
-    return !!at && live.contains(at) && /^(INPUT|SELECT|TEXTAREA)$/.test(at.tagName);
+  // --- single keys: never while somebody types, and only while they are switched on
+  var help = document.getElementById("keys");
+  function stored(name, value) {
+    try {
+      if (value === undefined) return window.localStorage.getItem(name);
+      window.localStorage.setItem(name, value);
+    } catch (error) { /* a browser that keeps nothing: the choice lasts as long as the page */ }
+    return null;
   }
-  function badge() {
-    var n = live ? Number(live.dataset.waiting || 0) : 0;
-    var plain = document.title.replace(/^\(\d+\) /, "");
-    document.title = (n ? "(" + n + ") " : "") + plain;
+  var keysOn = stored("keys") !== "off";
+  function items() {
+    return Array.prototype.slice.call(document.querySelectorAll(".row[id], .post[id]"));
   }
-  if (live && window.htmx) {
-    var focused = "";
-    var seen = ids();
-    badge();
-    setInterval(function () {
-      if (!busy() && !document.hidden) window.htmx.trigger(live, "refresh");
-    }, 10000);
-    document.addEventListener("visibilitychange", function () {
-      if (!document.hidden && !busy()) window.htmx.trigger(live, "refresh");
-    });
-    document.body.addEventListener("htmx:configRequest", function (event) {
-      // a refresh counts as presence only when somebody moved or typed lately: an empty chair is logged out
-      event.detail.headers["X-Quansheng-Poll"] = performance.now() - acted < 120000 ? "present" : "1";
-      event.detail.headers["X-Quansheng-Seen"] = live.dataset.mark;
-    });
-    document.body.addEventListener("htmx:afterRequest", function (event) {
-      var at = event.detail.xhr && event.detail.xhr.status === 204 && event.detail.xhr.getResponseHeader("X-Quansheng-Now");
-      if (at) { sync(at); offline(false); tick(); }
-    });
-    document.body.addEventListener("htmx:beforeSwap", function (event) {
-      if (busy()) { event.detail.shouldSwap = false; return; }
-      var at = document.activeElement;
-      focused = at && live.contains(at) ? at.id : "";
-    });
-    document.body.addEventListener("htmx:afterSwap", function () {
-      live = document.getElementById("live");
-      sync(live.dataset.now);
-      offline(false);
-      tick();
-      badge();
-      var present = ids();
-      Object.keys(present).forEach(function (id) {
-        if (!seen[id]) document.getElementById(id).classList.add("fresh");
-      });
-      seen = present;
-      if (focused) {
-        var again = document.getElementById(focused);
-        if (again) again.focus({ preventScroll: true });
+  function chosen() {
+    return document.querySelector(".chosen[id]");
+  }
+  function choose(node) {
+    var was = chosen();
+    if (was) was.classList.remove("chosen");
+    if (!node) return;
+    node.classList.add("chosen");
+    var link = node.querySelector("h3 a") || node.querySelector("a, button, summary");
+    if (link) link.focus({ preventScroll: true });
+    node.scrollIntoView({ block: "nearest" });
+  }
+  function step(by) {
+    var all = items();
+    if (!all.length) return;
+    var at = all.indexOf(chosen());
+    choose(all[at < 0 ? (by > 0 ? 0 : all.length - 1) : Math.min(Math.max(at + by, 0), all.length - 1)]);
+  }
+  // the place of an act: in the chosen row of the desk, or on the incident's page
+  function reach(node) {
+    if (!node) return false;
+    var folded = node.closest("details");
+    if (folded && !folded.open) folded.open = true;
+    var field = node.tagName === "BUTTON" ? node : node.parentNode.querySelector("select, textarea, input:not([type=hidden]), button") || node;
+    field.focus();
+    node.scrollIntoView({ block: "nearest" });
+    return true;
+  }
+  function act(name) {
+    var row = document.querySelector(".row[id]") ? chosen() : null;
+    var id = row ? row.id.slice(2) : "";
+    if (document.querySelector(".row[id]") && !row) { step(1); return; }
+    if (row) {
+      if (name === "ack") { var press = document.getElementById("ack-" + id); if (press) press.click(); return; }
+      if (name === "merge") {
+        var asked = Array.prototype.filter.call(document.querySelectorAll("details.asked"), function (node) { return node.dataset.about.split(" ").indexOf(id) >= 0; })[0];
+        if (asked) { asked.open = true; asked.scrollIntoView({ block: "start" }); asked.querySelector("summary").focus(); return; }
       }
-    });
-    ["htmx:sendError", "htmx:responseError", "htmx:timeout"].forEach(function (name) {
-      document.body.addEventListener(name, function () { offline(true); });
-    });
+      if (reach(document.getElementById(name + "-" + id))) return;
+      if (name !== "back") window.location.href = row.querySelector("h3 a").href + "#act-" + name;
+      return;
+    }
+    if (name === "ack") { var button = document.querySelector("form[action$='/ack'] button"); if (button) button.click(); return; }
+    if (name === "merge" && reach(document.querySelector("#proposals summary, #proposals button"))) return;
+    reach(document.querySelector("#act-" + name + " > summary"));
   }
-  function ids() {
-    var found = {};
-    if (live) live.querySelectorAll(".row[id]").forEach(function (row) { found[row.id] = true; });
-    return found;
+  var KEYS = { a: "ack", c: "confirm", d: "assign", f: "false_alarm", m: "merge", s: "split" };
+  document.addEventListener("keydown", function (event) {
+    if (!help || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    var at = event.target;
+    if (/^(INPUT|SELECT|TEXTAREA)$/.test(at.tagName) && !/^(checkbox|radio)$/.test(at.type)) {
+      if (event.key === "Escape") at.blur();
+      return;
+    }
+    if (event.key === "?") { toggleHelp(); event.preventDefault(); return; }
+    if (!keysOn || help.open) return;
+    if (event.key === "j" || event.key === "k") step(event.key === "j" ? 1 : -1);
+    else if (KEYS[event.key]) act(KEYS[event.key]);
+    else if (event.key === "u") window.location.href = "/";
+    else if (event.key === "/") window.location.href = "/search";
+    else return;
+    event.preventDefault();
+  });
+  function toggleHelp() {
+    if (!help.showModal) return;
+    if (help.open) help.close(); else help.showModal();
   }
-  function offline(yes) {
-    var bar = document.getElementById("offline");
-    if (bar) bar.classList.toggle("hidden", !yes);
+  if (help) {
+    document.querySelectorAll("[data-keys-help]").forEach(function (node) { node.addEventListener("click", toggleHelp); });
+    var box = document.getElementById("keys-on");
+    box.checked = keysOn;
+    box.addEventListener("change", function () { keysOn = box.checked; stored("keys", keysOn ? "on" : "off"); });
+    var aimed = window.location.hash && document.getElementById(window.location.hash.slice(1));
+    if (aimed && aimed.matches(".row[id]")) choose(aimed);
+    if (aimed && aimed.matches("details.act")) reach(aimed.querySelector("summary"));
   }
+  window.quansheng = { sync: sync, tick: tick, stored: stored, choose: choose };
 
   // --- a form is sent once, however often the button is pressed
   document.addEventListener("submit", function (event) {
