@@ -60,6 +60,9 @@ objections_app = typer.Typer(
 )
 app.add_typer(objections_app, name="objections")
 
+token_app = typer.Typer(no_args_is_help=True, help="Tokens with which scripts read through the HTTP API.")
+app.add_typer(token_app, name="token")
+
 err = Console(stderr=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -1340,6 +1343,84 @@ def roster_test(
         print_table(["channel", "recipient", "state", "what it said"], rows)
     if any(one.row.state != "sent" for one in found):
         raise typer.Exit(1)
+
+
+@token_app.command("make")
+def token_make(
+    login: Annotated[
+        str, typer.Argument(help="In whose name the script reads; it never sees more than this person.")
+    ],
+    name: Annotated[str, typer.Option(help="What it is for.")],
+    scope: Annotated[
+        list[str],
+        typer.Option(help="read:incidents, read:posts, read:sources, read:reports, sql; may be repeated."),
+    ],
+    days: Annotated[int, typer.Option(help="Days it is valid; api.token_days at most.")] = 90,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token. Its value is printed this once and stored nowhere."""
+    from commands import tokens  # with the database's room
+
+    with opened() as home:
+        value, token = tokens.make(home, login, name, scope, days, _login(), now())
+    if as_json:
+        print_json({"id": token.id, "token": value, "scopes": token.scopes, "expires_at": token.expires_at})
+        return
+    echo(value)
+    err.print(f"token {token.id} of {login}, valid until {token.expires_at:%Y-%m-%d}; it is not shown again")
+
+
+@token_app.command("list")
+def token_list(
+    login: Annotated[str, typer.Argument(help="Account; default: all.")] = "", as_json: AsJson = False
+) -> None:
+    """Which tokens there are, when each was last used, and until when it is valid."""
+    from commands import tokens  # with the database's room
+
+    with opened() as home:
+        rows = tokens.listed(home, login)
+    if as_json:
+        print_json(
+            [
+                {
+                    "id": row.id,
+                    "login": row.account.login,
+                    "name": row.name,
+                    "hint": row.hint,
+                    "scopes": row.scopes,
+                    "state": row.state(now()),
+                    "last_used_at": row.last_used_at,
+                    "expires_at": row.expires_at,
+                }
+                for row in rows
+            ]
+        )
+        return
+    print_table(
+        ["token", "account", "for", "scopes", "state", "last used", "valid until"],
+        [
+            [
+                str(row.id),
+                row.account.login,
+                row.name,
+                " ".join(row.scopes),
+                row.state(now()),
+                f"{row.last_used_at.astimezone(home.zone):%Y-%m-%d %H:%M}" if row.last_used_at else "never",
+                f"{row.expires_at.astimezone(home.zone):%Y-%m-%d}",
+            ]
+            for row in rows
+        ],
+    )
+
+
+@token_app.command("revoke")
+def token_revoke(number: Annotated[int, typer.Argument(help="Number of the token.")]) -> None:
+    """End a token at once."""
+    from commands import tokens  # with the database's room
+
+    with opened() as home:
+        token = tokens.revoke(home, number, _login(), now())
+    echo(f"token {token.id} ({token.name}) of {token.account.login} is revoked")
 
 
 @app.command()

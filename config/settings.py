@@ -337,6 +337,31 @@ class ConsoleSettings(_Section):
     )
 
 
+class ApiSettings(_Section):
+    """The HTTP API and the analysts' SQL."""
+
+    per_minute: int = Field(
+        240, gt=0, le=100_000, description="Requests that one token or one person may make in a minute."
+    )
+    token_days: int = Field(
+        180, gt=0, le=3650, description="Days a token is valid at most; whoever makes one may choose fewer."
+    )
+    sql: bool = Field(
+        False,
+        description="Lets analysts ask a de-identified copy by SQL (SELECT only); off until somebody decides that it is wanted.",
+    )
+    sql_refresh_min: int = Field(
+        360, gt=0, le=10_080, description="Minutes after which that copy is written anew."
+    )
+    sql_seconds: float = Field(10.0, gt=0, le=300, description="Seconds one query may take.")
+    sql_rows: int = Field(
+        10_000, gt=0, le=1_000_000, description="Rows one answer may have; more are cut off and it says so."
+    )
+    sql_memory_mb: int = Field(
+        256, ge=64, le=8192, description="Megabytes the process of one query may take."
+    )
+
+
 class ReportSettings(_Section):
     """The weekly report."""
 
@@ -433,6 +458,7 @@ class Settings(BaseSettings):
     webhook: WebhookSettings = WebhookSettings()
     watch: WatchSettings = WatchSettings()
     console: ConsoleSettings = ConsoleSettings()
+    api: ApiSettings = ApiSettings()
     reports: ReportSettings = ReportSettings()
     privacy: PrivacySettings = PrivacySettings()
     evidence: EvidenceSettings = EvidenceSettings()

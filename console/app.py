@@ -12,6 +12,11 @@ from starlette.middleware.gzip import GZipMiddleware
 from config.bundle import Bundle
 from config.keys import Keys
 from console import errors
+from console.api import incidents as api_incidents
+from console.api import posts as api_posts
+from console.api import reference as api_reference
+from console.api import reports as api_reports
+from console.api.pace import Pace
 from console.context import Console
 from console.live import Beacon
 from console.render import STATIC, asset_hashes, environment
@@ -20,7 +25,7 @@ from console.views import (
     accounts,
     ack,
     acts,
-    api,
+    apidocs,
     auth,
     casefile,
     clocks,
@@ -38,6 +43,7 @@ from console.views import (
     supervision,
     system,
     teach,
+    tokens,
     topics,
 )
 from incidents.session import Database
@@ -53,14 +59,14 @@ def create_app(db: Database, bundle: Bundle, keys: Keys, now: Callable[[], datet
     db.know(bundle.departments)
     app = FastAPI(
         title="Quansheng",
-        description="Read-only JSON of the incident database. Log in on the console; the session cookie is used here too.",
-        docs_url=None,  # its page would load scripts from another host
+        docs_url=None,  # its page would load scripts from another host: console.views.apidocs has our own
         redoc_url=None,
-        openapi_url="/api/openapi.json",
+        openapi_url=None,  # told to whoever may ask the API, by the same file
     )
     app.state.console = Console(db, bundle, keys, now, environment(), asset_hashes())
     app.state.live = Beacon(lambda: desk.newest_change(db))
     app.state.intake_gate = intake.Gate()
+    app.state.api_pace = Pace()
     for module in (
         auth,
         accounts,
@@ -83,7 +89,12 @@ def create_app(db: Database, bundle: Bundle, keys: Keys, now: Callable[[], datet
         incident,
         intake,
         ack,
-        api,
+        tokens,
+        apidocs,
+        api_incidents,
+        api_posts,
+        api_reference,
+        api_reports,
     ):
         app.include_router(module.router)
     # only files are compressed: compressed pages that hold a form token and an echoed query could leak the token

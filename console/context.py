@@ -16,6 +16,7 @@ from config.i18n import translator
 from config.keys import Keys
 from console.words import DONE
 from incidents import accounts
+from incidents.api_tokens import TokenView
 from incidents.session import Database
 
 COOKIE = "qs_session"
@@ -86,11 +87,15 @@ class Visit(Reader):
 
     request: Request
     session: accounts.SessionView | None = None
+    #: what a script showed instead of a session; never on pages (console.api.caller)
+    token: TokenView | None = None
     fresh: str = field(default_factory=lambda: secrets.token_urlsafe(12))
 
     @property
     def account(self) -> accounts.AccountView:
-        """Who is logged in."""
+        """Who is logged in, or in whose name a script reads."""
+        if self.token is not None:
+            return self.token.account
         if self.session is None:
             raise NeedLogin
         return self.session.account

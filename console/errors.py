@@ -1,4 +1,4 @@
-"""What people see when something is wrong: one sentence on a page of ours, or JSON for /api."""
+"""What people see when something is wrong: one sentence on a page of ours, or problem details (RFC 9457) for /api."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
+from console.api import problems
+from console.api.problems import ApiProblem
 from console.context import Forbidden, NeedLogin, NeedNewPassword, visit
 from console.render import page
 from console.security import HEADERS
@@ -30,15 +32,16 @@ TITLES = {
 
 
 def _is_api(request: Request) -> bool:
-    return request.url.path.startswith("/api/")
+    # the description of the API is a page for people
+    return request.url.path.startswith("/api/") and request.url.path != "/api/docs"
 
 
 def error_page(request: Request, status: int, *, sentence: str = "", reference: str = "") -> Response:
-    """One error, for whoever asks: JSON below /api, a page elsewhere."""
+    """One error, for whoever asks: problem details below /api, a page elsewhere."""
     title, usual = TITLES.get(status, TITLES[500] if status >= 500 else TITLES[422])
     here = visit(request)
     if _is_api(request):
-        return JSONResponse({"detail": sentence or here.t(usual)}, status)
+        return problems.answer(request, status, here.t(sentence or usual), reference=reference)
     return page(
         here,
         "error.html",
@@ -55,7 +58,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(NeedLogin)
     def need_login(request: Request, _error: Exception) -> Response:
         if _is_api(request):
-            return JSONResponse({"detail": "log in first"}, 401)
+            return problems.answer(
+                request, 401, visit(request).t("请先登录控制台，或在 Authorization 中给出令牌。")
+            )
         goal = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         address = f"/login?goal={quote(goal, safe='/')}" if request.method == "GET" else "/login"
         if request.headers.get("hx-request"):
@@ -65,26 +70,28 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(NeedNewPassword)
     def need_new_password(request: Request, _error: Exception) -> Response:
         if _is_api(request):
-            return JSONResponse({"detail": "replace the generated password first"}, 403)
+            return problems.answer(request, 403, visit(request).t("请先在控制台修改初始密码。"))
         return RedirectResponse("/password", 303)
 
     @app.exception_handler(Forbidden)
     def forbidden(request: Request, error: Exception) -> Response:
         return error_page(request, 403, sentence=error.msgid if isinstance(error, Forbidden) else "")
 
+    @app.exception_handler(ApiProblem)
+    def api_problem(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ApiProblem)
+        return problems.told(request, error)
+
     @app.exception_handler(HTTPException)
     def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        if _is_api(request):
-            return JSONResponse({"detail": error.detail}, error.status_code)
         return error_page(request, error.status_code)
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         if _is_api(request):
-            problems = [{"at": list(item["loc"]), "problem": item["msg"]} for item in error.errors()]
-            return JSONResponse({"detail": problems}, 422)
+            return problems.invalid(request, error.errors())
         return error_page(request, 422)
 
     @app.exception_handler(Exception)

@@ -121,6 +121,9 @@ EVENTS = {
     "login_failed": "登录失败",
     "logged_out": "退出",
     "password_changed": "修改密码",
+    "token_made": "新建接口令牌",
+    "token_revoked": "吊销接口令牌",
+    "sql_asked": "SQL 查询",
     "account_created": "建立账号",
     "password_reset": "重置密码",
     "heartbeat": "平安报告",
@@ -360,6 +363,29 @@ UNREADY = {
     "long": "连续值班过长",
     "holiday": "节假日无带班领导",
 }
+#: what each scope of a token lets a script read
+SCOPES = {
+    "read:incidents": "事件、全过程、时限、部门、规则",
+    "read:posts": "检索帖子",
+    "read:sources": "信源及其状态",
+    "read:reports": "周报数据",
+    "sql": "SQL 查询（去标识化副本）",
+}
+#: titles of what the API answers when something is wrong
+PROBLEMS = {
+    "bad-request": "请求无法理解",
+    "not-signed-in": "需要登录或令牌",
+    "forbidden": "没有这个权限",
+    "not-found": "没有找到",
+    "wrong-method": "操作方式不对",
+    "conflict": "与现状冲突",
+    "too-long": "内容太长",
+    "wrong-media-type": "内容类型不对",
+    "invalid": "内容不对",
+    "too-many-requests": "请求太频繁",
+    "failed": "系统出错了",
+    "busy": "系统正忙",
+}
 TABLES: dict[str, dict[str, str]] = {
     "state": STATES,
     "level": LEVELS,
@@ -398,6 +424,8 @@ TABLES: dict[str, dict[str, str]] = {
     "unready": UNREADY,
     "step_state": STEP_STATES,
     "step": dict(STEPS),
+    "scope": SCOPES,
+    "problem": PROBLEMS,
 }
 
 

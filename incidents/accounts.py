@@ -102,6 +102,12 @@ def get_by_login(session: Session, login: str) -> AccountView | None:
     return _view(row) if row else None
 
 
+def get_account(session: Session, account_id: int) -> AccountView | None:
+    """The account with this number, or None."""
+    row = session.get(Account, account_id)
+    return _view(row) if row else None
+
+
 def list_accounts(session: Session) -> list[AccountView]:
     """All accounts by login name."""
     return [_view(row) for row in session.scalars(select(Account).order_by(Account.login))]

@@ -763,6 +763,28 @@ class LoginSession(Base):
     expires_at: Mapped[datetime]
 
 
+class ApiToken(Base):
+    """A key with which scripts read through the HTTP API in a person's name. Only its hash is stored."""
+
+    __tablename__ = "api_token"
+    __table_args__ = (
+        UniqueConstraint("token_sha256", name="uq_api_token"),
+        Index("ix_api_token_account", "account_id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(80))  # what it is for, in its owner's words
+    hint: Mapped[str] = mapped_column(String(12))  # its first characters, by which its owner knows it
+    token_sha256: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[list[str]] = mapped_column(Json, default=list)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    revoked_by: Mapped[str] = mapped_column(String(80), default="")
+
+
 class Meta(Base):
     """Single facts about the database: engine version, salt of pseudonyms' key id."""
 

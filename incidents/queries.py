@@ -221,10 +221,11 @@ def list_incidents(
     until: datetime | None = None,
     limit: int = 200,
     before_id: int | None = None,
+    before: tuple[datetime, int] | None = None,
 ) -> list[IncidentView]:
     """Incidents in these states, newest detection first. `since`/`until` bound the detection time.
 
-    `department`: those that it leads or helps with.
+    `department`: those that it leads or helps with. `before`: detection and id of the last row of the page before.
     """
     query = select(Incident).where(Incident.state.in_([str(state) for state in states]))
     if domain:
@@ -240,6 +241,10 @@ def list_incidents(
         query = query.where(Incident.detected_at < until)
     if before_id is not None:
         query = query.where(Incident.id < before_id)
+    if before is not None:
+        # written out: SQLite walks the index for an OR of this shape, and NULLs never come after a time
+        at, id_ = before
+        query = query.where(Incident.detected_at <= at, or_(Incident.detected_at < at, Incident.id < id_))
     return [
         _view(row)
         for row in session.scalars(
@@ -270,6 +275,27 @@ def count_by_state(session: Session) -> dict[str, int]:
     """How many incidents are in each state (`watching` included)."""
     rows = session.execute(select(Incident.state, func.count()).group_by(Incident.state))
     return {row[0]: row[1] for row in rows}
+
+
+def facets_of_incidents(
+    session: Session, *, since: datetime | None = None, until: datetime | None = None
+) -> dict[str, dict[str, int]]:
+    """How many incidents by state, domain, district, level and department; clusters that never emerged are left out."""
+    columns = (Incident.state, Incident.domain, Incident.district, Incident.level, Incident.department)
+    query = select(*columns, func.count()).where(Incident.state != str(State.WATCHING))
+    if since is not None:
+        query = query.where(Incident.detected_at >= since)
+    if until is not None:
+        query = query.where(Incident.detected_at < until)
+    names = ("state", "domain", "district", "level", "department")
+    found: dict[str, dict[str, int]] = {name: {} for name in names}
+    for *values, number in session.execute(query.group_by(*columns)):
+        for name, value in zip(names, values, strict=True):
+            found[name][value] = found[name].get(value, 0) + number
+    return {
+        name: dict(sorted(counts.items(), key=lambda one: (-one[1], one[0])))
+        for name, counts in found.items()
+    }
 
 
 def events_of(session: Session, incident_id: int) -> list[EventView]:
@@ -333,6 +359,27 @@ def posts_of(
         _post(post, judgement, copies.get(post.id, 0), edits.get(post.id))
         for post, judgement in shown[:limit]
     ]
+
+
+def posts_page(
+    session: Session, incident_id: int, *, limit: int, after: tuple[datetime, int] | None = None
+) -> list[PostView]:
+    """A page of the posts of one incident and of those merged into it, oldest first, near-copies not folded.
+
+    `after`: publication and id of the last post of the page before.
+    """
+    query = (
+        select(Post, Judgement)
+        .join(IncidentPost, IncidentPost.post_id == Post.id)
+        .outerjoin(Judgement, Judgement.post_id == Post.id)
+        .where(IncidentPost.incident_id.in_(family(session, incident_id)))
+    )
+    if after is not None:
+        at, id_ = after
+        query = query.where(Post.published_at >= at, or_(Post.published_at > at, Post.id > id_))
+    rows = session.execute(query.order_by(Post.published_at, Post.id).limit(limit)).all()
+    edits = last_edits(session, [post.id for post, _ in rows])
+    return [_post(post, judgement, 0, edits.get(post.id)) for post, judgement in rows]
 
 
 def _post(post: Post, judgement: Judgement | None, copies: int, edit: RevisionView | None = None) -> PostView:

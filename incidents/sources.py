@@ -80,6 +80,15 @@ def list_states(session: Session) -> list[SourceView]:
     return [SourceView(*row) for row in session.execute(query)]
 
 
+def states_of(session: Session, source_ids: Iterable[str]) -> dict[str, SourceView]:
+    """Those of `source_ids` that were ever fetched, without their cursors."""
+    found: dict[str, SourceView] = {}
+    for chunk in _chunks(sorted(set(source_ids))):
+        query = select(*_LIGHT).where(SourceState.source_id.in_(chunk))
+        found.update({row[0]: SourceView(*row) for row in session.execute(query)})
+    return found
+
+
 def with_cursors(session: Session, source_ids: Iterable[str]) -> dict[str, SourceView]:
     """Those of `source_ids` that were ever fetched, with their cursors."""
     ids = sorted(set(source_ids))

@@ -23,7 +23,18 @@ from incidents.states import FALSE_ALARM_REASONS, LEVELS, State
 from tests.console_world import World, client, hidden, world
 
 CONSOLE = STATIC.parent
-PAGES = ("/", "/search", "/search?kind=incidents", "/sources", "/messages", "/rules", "/reports", "/password")
+PAGES = (
+    "/",
+    "/search",
+    "/search?kind=incidents",
+    "/sources",
+    "/messages",
+    "/rules",
+    "/reports",
+    "/password",
+    "/tokens",
+    "/api/docs",
+)
 
 
 @pytest.fixture
@@ -236,7 +247,7 @@ def _sentences(tree: ast.Module) -> Iterator[str]:
             given = [
                 arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)
             ]
-            if given and name in ("t", "QueryError", "Forbidden"):
+            if given and name in ("t", "QueryError", "Forbidden", "ApiProblem", "_say"):
                 yield given[0]
 
 
@@ -337,7 +348,12 @@ def test_the_desk_tells_of_messages_that_cannot_go_out(town: World) -> None:
 def test_vendored_files_are_what_the_manifest_says() -> None:
     manifest = json.loads((STATIC / "manifest.json").read_text())
     listed = {entry["file"] for entry in manifest["files"]}
-    assert {path.relative_to(STATIC).as_posix() for path in (STATIC / "vendor").rglob("*.js")} == listed
+    there = {
+        path.relative_to(STATIC).as_posix()
+        for path in (STATIC / "vendor").rglob("*")
+        if path.suffix in (".js", ".css")
+    }
+    assert there == listed
     for entry in manifest["files"]:
         assert hashlib.sha256((STATIC / entry["file"]).read_bytes()).hexdigest() == entry["sha256"], entry[
             "name"
