@@ -366,7 +366,7 @@ UNREADY = {
 #: what each scope of a token lets a script read
 SCOPES = {
     "read:incidents": "事件、全过程、时限、部门、规则",
-    "read:posts": "检索帖子",
+    "read:posts": "检索和统计帖子",
     "read:sources": "信源及其状态",
     "read:reports": "周报数据",
     "sql": "SQL 查询（去标识化副本）",
