@@ -1321,6 +1321,39 @@ def roster_export(
     echo(f"{file}: {lines} lines, {days} days")
 
 
+@roster_app.command("calendar")
+def roster_calendar(
+    person: Annotated[str, typer.Argument(help="Person id of the roster; none: list the addresses.")] = "",
+    team: Annotated[bool, typer.Option("--team", help="The calendar of everybody's shifts.")] = False,
+    new: Annotated[
+        bool, typer.Option("--new", help="Another address; the former one stops working at once.")
+    ] = False,
+    revoke: Annotated[bool, typer.Option("--revoke", help="The address stops working at once.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The secret address of a calendar of shifts, to subscribe to in a calendar program; made when there is none."""
+    from commands import roster  # loads the holidays
+
+    named = bool(person) or team
+    if (new and revoke) or (person and team) or ((new or revoke) and not named):
+        raise Problem("name one person or --team, and --new or --revoke, not both")
+    with opened() as home:
+        if revoke:
+            roster.revoke_calendar(home, person, now(), by=_login())
+            echo(f"{person or 'team'}: the address does not work any more")
+            return
+        found = (
+            [roster.calendar(home, person, now(), by=_login(), new=new)] if named else roster.calendars(home)
+        )
+    if as_json:
+        print_json([one.as_dict() for one in found])
+        return
+    for one in found:
+        echo(f"{one.person or 'team'}: {one.address}")
+    if not found:
+        echo("No address yet; make one: quansheng roster calendar PERSON, or --team")
+
+
 @roster_app.command("test")
 def roster_test(
     person: Annotated[str, typer.Argument(help="Person id of the roster.")],

@@ -1,4 +1,4 @@
-"""`quansheng roster`: who is on duty and why, the coming days with their gaps, duty tables in and out, a test message to one person."""
+"""`quansheng roster`: who is on duty and why, the coming days with their gaps, duty tables in and out, calendars, a test message."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from alerts import job, rota, trial
+from alerts import calendar_feeds, job, rota, trial
 from alerts.calendar import load_calendar
 from alerts.rota import Unready
 from config.bundle import Bundle
 from config.duty_tables import read as read_table
 from config.roster import ROLE_ZH, ROLES, OnDuty, Override, Role, Roster
 from incidents import beats
+from incidents import calendar_feeds as feeds
 from incidents import rota as changes
 from incidents.installation import Installation, Problem
 from incidents.states import Refused
@@ -238,6 +239,62 @@ def _sheet(roster: Roster, begin: datetime, until: datetime, person: str) -> lis
 
 def _end(start: datetime, end: datetime) -> str:
     return "24:00" if end.date() > start.date() and (end.hour, end.minute) == (0, 0) else f"{end:%H:%M}"
+
+
+# --- calendars -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CalendarAddress:
+    """The secret address of one calendar. `person` "" is everybody's."""
+
+    person: str
+    address: str
+    made_by: str
+    made_at: datetime
+
+    def as_dict(self) -> dict[str, Any]:
+        """For scripts."""
+        return {
+            "person": self.person,
+            "address": self.address,
+            "made_by": self.made_by,
+            "made_at": self.made_at.isoformat(),
+        }
+
+
+def _calendar(home: Installation, feed: feeds.FeedView) -> CalendarAddress:
+    address = calendar_feeds.address(home.bundle, home.keys, feed)
+    return CalendarAddress(feed.person, address, feed.made_by, feed.made_at)
+
+
+def calendars(home: Installation) -> list[CalendarAddress]:
+    """Every address that works."""
+    with home.db.reading() as session:
+        return [_calendar(home, feed) for feed in feeds.live(session)]
+
+
+def calendar(home: Installation, person: str, now: datetime, *, by: str, new: bool) -> CalendarAddress:
+    """The address of one person's calendar, or of everybody's (""); made when there is none, or anew.
+
+    Raises Problem for a person that does not exist.
+    """
+    if person and home.bundle.roster.person(person) is None:
+        raise Problem(f"{person}: nobody of the roster; there are {_people(home.bundle.roster)}")
+    with home.db.transaction() as session:
+        feed = next((one for one in feeds.live(session) if one.person == person), None)
+        if feed is None or new:
+            feed = feeds.make(session, person, by=by, channel="cli", now=now)
+    return _calendar(home, feed)
+
+
+def revoke_calendar(home: Installation, person: str, now: datetime, *, by: str) -> None:
+    """The address of one person's calendar, or of everybody's (""), stops working. Raises Problem when there is none."""
+    try:
+        with home.db.transaction() as session:
+            feeds.revoke(session, person, by=by, channel="cli", now=now)
+    except Refused as refusal:
+        raise Problem(f"{person or 'team'}: {refusal.en}") from refusal
 
 
 # --- test ----------------------------------------------------------------------------------------------------------

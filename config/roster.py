@@ -261,9 +261,11 @@ class Roster(Record):
         """Whom the roster itself names at an instant, None if nobody."""
         local = self._local(at)
         away = self.away(at)
+        plain = local.replace(
+            tzinfo=None
+        )  # a year's duty table has a thousand lines: they are compared as they stand
         for change in reversed(self.overrides):
-            begins, ends = (moment.replace(tzinfo=local.tzinfo) for moment in (change.start, change.until))
-            if change.role == role and begins <= local < ends and change.person not in away:
+            if change.start <= plain < change.until and change.role == role and change.person not in away:
                 zh = f"{_day_zh(local)} {ROLE_ZH[role]}, {change.reason or '代班'}"
                 en = f"{local:%Y-%m-%d}, {ROLE_EN[role]}, {change.reason or 'stand-in'}"
                 return self._found(change.person, role, zh, en)
@@ -285,12 +287,8 @@ class Roster(Record):
 
     def away(self, at: datetime) -> frozenset[str]:
         """Who is on leave at an instant."""
-        local = self._local(at)
-        return frozenset(
-            leave.person
-            for leave in self.leaves
-            if leave.start.replace(tzinfo=local.tzinfo) <= local < leave.until.replace(tzinfo=local.tzinfo)
-        )
+        plain = self._local(at).replace(tzinfo=None)
+        return frozenset(leave.person for leave in self.leaves if leave.start <= plain < leave.until)
 
     def with_calendar(self, classes: DayClasses) -> Roster:
         """The same roster, knowing what each day is."""
@@ -302,14 +300,29 @@ class Roster(Record):
         self, role: Role, start: datetime, until: datetime
     ) -> list[tuple[datetime, datetime, OnDuty]]:
         """Who is told in a role between two instants, one entry for each unbroken stretch of one person."""
-        edges = self._edges(self._local(start), self._local(until))
+        first, last = self._local(start), self._local(until)
+        edges = self._edges(first, last)
+        near = self._between(first.replace(tzinfo=None), last.replace(tzinfo=None))
         found: list[tuple[datetime, datetime, OnDuty]] = []
         for begin, end in pairwise(edges):
-            duty = self.on_duty(begin, role)
+            duty = near.on_duty(begin, role)
             if found and found[-1][1] == begin and found[-1][2].person.id == duty.person.id:
                 found[-1] = (found[-1][0], end, found[-1][2])
             else:
                 found.append((begin, end, duty))
+        return found
+
+    def _between(self, start: datetime, until: datetime) -> Roster:
+        """The same roster without the dated lines that lie outside of a time (local, without a zone)."""
+        found = self.model_copy(
+            update={
+                "overrides": tuple(o for o in self.overrides if o.start < until and start < o.until),
+                "leaves": tuple(
+                    leave for leave in self.leaves if leave.start < until and start < leave.until
+                ),
+            }
+        )
+        found._classes = self._classes
         return found
 
     def _found(self, person_id: str, role: Role, zh: str, en: str) -> OnDuty:

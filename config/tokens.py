@@ -1,7 +1,10 @@
-"""Signed acknowledgement links. console and alerts are strangers to each other, so what both need lies here.
+"""Signed links: acknowledgement, hand-over, calendar feed. Whoever writes a link and whoever reads it need the same, so it lies here.
 
-A token says: this person was paged for this incident in this epoch at this rung. It proves who was asked,
-it does not act: only a POST with it acknowledges, and the life cycle refuses an old epoch.
+A token of an acknowledgement says: this person was paged for this incident in this epoch at this rung. It proves who was
+asked, it does not act: only a POST with it acknowledges, and the life cycle refuses an old epoch. The token of a hand-over
+is of the same kind. The address of a calendar feed has no end of its own; its row in the database can be revoked.
+
+Each purpose signs in its own name, so that a token of one is nothing to the others.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import hmac
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, Literal
 
 
 class BadToken(Exception):
@@ -33,22 +37,43 @@ class AckClaim:
     expires_at: datetime
 
 
+@dataclass(frozen=True)
+class HandoverClaim:
+    """What the link of a hand-over says: whose receipt it is, of which change of shift."""
+
+    role: str
+    shift_end: datetime  # aware
+    side: Literal["given", "taken"]
+    person: str  # id in roster.yaml
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class FeedClaim:
+    """What the address of a calendar feed says: nothing but its row."""
+
+    feed_id: int
+    made_at: datetime  # a database restored from a backup may give the same number again
+
+
 def _encode(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def sign_ack(key: bytes, claim: AckClaim) -> str:
-    """The token of a link: claim and a 128-bit signature, URL-safe."""
-    body = json.dumps(
-        [claim.incident_id, claim.epoch, claim.step, claim.person, int(claim.expires_at.timestamp())],
-        ensure_ascii=False,
-        separators=(",", ":"),
-    ).encode()
-    return f"{_encode(body)}.{_encode(hmac.digest(key, body, hashlib.sha256)[:16])}"
+def _signature(key: bytes, purpose: str, body: bytes) -> str:
+    # acknowledgements sign without a name, as they always did: links that are out keep working
+    named = body if purpose == "ack" else purpose.encode() + b"\0" + body
+    return _encode(hmac.digest(key, named, hashlib.sha256)[:16])
 
 
-def verify_ack(key: bytes, token: str, now: datetime) -> AckClaim:
-    """The claim of a genuine, fresh token; raises BadToken otherwise."""
+def _sign(key: bytes, purpose: str, values: list[Any]) -> str:
+    """The token of some values: they and a 128-bit signature, URL-safe."""
+    body = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
+    return f"{_encode(body)}.{_signature(key, purpose, body)}"
+
+
+def _verify(key: bytes, purpose: str, token: str) -> list[Any]:
+    """The values of a genuine token; raises BadToken otherwise."""
     try:
         body_text, _, signature = token.partition(".")
         body = base64.urlsafe_b64decode(body_text + "=" * (-len(body_text) % 4))
@@ -56,12 +81,49 @@ def verify_ack(key: bytes, token: str, now: datetime) -> AckClaim:
         raise BadToken("forged") from exc
     if _encode(body) != body_text:  # spare bits of the last digit: one claim has one spelling
         raise BadToken("forged")
-    if not hmac.compare_digest(
-        _encode(hmac.digest(key, body, hashlib.sha256)[:16]).encode(), signature.encode()
-    ):
+    if not hmac.compare_digest(_signature(key, purpose, body).encode(), signature.encode()):
         raise BadToken("forged")
-    incident_id, epoch, step, person, expires = json.loads(body)
-    claim = AckClaim(incident_id, epoch, step, person, datetime.fromtimestamp(expires, UTC))
-    if now > claim.expires_at:
+    values: list[Any] = json.loads(body)
+    return values
+
+
+def _fresh(expires: int, now: datetime) -> datetime:
+    expires_at = datetime.fromtimestamp(expires, UTC)
+    if now > expires_at:
         raise BadToken("expired")
-    return claim
+    return expires_at
+
+
+def sign_ack(key: bytes, claim: AckClaim) -> str:
+    """The token of an acknowledgement link."""
+    expires = int(claim.expires_at.timestamp())
+    return _sign(key, "ack", [claim.incident_id, claim.epoch, claim.step, claim.person, expires])
+
+
+def verify_ack(key: bytes, token: str, now: datetime) -> AckClaim:
+    """The claim of a genuine, fresh token; raises BadToken otherwise."""
+    incident_id, epoch, step, person, expires = _verify(key, "ack", token)
+    return AckClaim(incident_id, epoch, step, person, _fresh(expires, now))
+
+
+def sign_handover(key: bytes, claim: HandoverClaim) -> str:
+    """The token of one side's link to a hand-over."""
+    shift_end, expires = claim.shift_end.astimezone(UTC).isoformat(), int(claim.expires_at.timestamp())
+    return _sign(key, "handover", [claim.role, shift_end, claim.side, claim.person, expires])
+
+
+def verify_handover(key: bytes, token: str, now: datetime) -> HandoverClaim:
+    """The claim of a genuine, fresh token; raises BadToken otherwise."""
+    role, shift_end, side, person, expires = _verify(key, "handover", token)
+    return HandoverClaim(role, datetime.fromisoformat(shift_end), side, person, _fresh(expires, now))
+
+
+def sign_feed(key: bytes, claim: FeedClaim) -> str:
+    """The token in the address of a calendar feed."""
+    return _sign(key, "feed", [claim.feed_id, int(claim.made_at.timestamp())])
+
+
+def verify_feed(key: bytes, token: str) -> FeedClaim:
+    """The claim of a genuine token; raises BadToken otherwise. Whether it was revoked, its row says."""
+    feed_id, made_at = _verify(key, "feed", token)
+    return FeedClaim(feed_id, datetime.fromtimestamp(made_at, UTC))

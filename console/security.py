@@ -71,14 +71,19 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
-                if headers.get("X-Quansheng-Document") == "report":
+                document = headers.get("X-Quansheng-Document")
+                if document is not None:
                     del headers["X-Quansheng-Document"]
+                if document == "report":
                     headers["Content-Security-Policy"] = REPORT_CSP
                 if self.https:
                     headers["Strict-Transport-Security"] = "max-age=31536000"
                 if static and message["status"] == 200:
                     # addresses carry a hash of the content
                     headers["Cache-Control"] = "public, max-age=31536000, immutable"
+                elif document == "feed":
+                    # kept by the program that asked, and asked about each time: "not modified" needs a kept copy
+                    headers["Cache-Control"] = "private, no-cache"
                 else:
                     headers["Cache-Control"] = "no-store"
             await send(message)

@@ -619,6 +619,19 @@ class RosterChange(Base):
     decided_at: Mapped[datetime | None]
 
 
+class CalendarFeed(Base):
+    """The secret address of a calendar of shifts. Rows are revoked, never deleted; the address itself stands nowhere."""
+
+    __tablename__ = "calendar_feed"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    person: Mapped[str] = mapped_column(String(60))  # id in roster.yaml; "" for the shifts of everybody
+    made_by: Mapped[str] = mapped_column(String(80))
+    made_at: Mapped[datetime]
+    revoked_by: Mapped[str] = mapped_column(String(80), default="")
+    revoked_at: Mapped[datetime | None]
+
+
 class Handover(Base):
     """A hand-over 交接班 at the end of a shift: offered by the system, given and taken by both sides."""
 

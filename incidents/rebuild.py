@@ -14,12 +14,13 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from incidents import evidence, heads, hot_verdicts, obligations, rota, stops
+from incidents import calendar_feeds, evidence, heads, hot_verdicts, obligations, rota, stops
 from incidents.lifecycle import INSTANTS, fold, project
 from incidents.models import (
     Accountability,
     AuditHead,
     Base,
+    CalendarFeed,
     CrawlStop,
     Deadline,
     DutyObligation,
@@ -188,6 +189,7 @@ class Table:
 TABLES: tuple[Table, ...] = (
     Table(Deadline, ("incident_id", "rule_id", "round"), _deadline),
     Table(RosterChange, ("id",), rota.fold_changes),
+    Table(CalendarFeed, ("id",), calendar_feeds.fold),
     Table(Handover, ("role", "shift_end"), rota.fold_handovers),
     Table(AuditHead, ("day",), heads.fold),
     Table(Accountability, ("incident_id", "key"), _accountability),

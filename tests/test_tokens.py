@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -9,10 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.tokens import AckClaim, BadToken, sign_ack, verify_ack
+from config.tokens import (
+    AckClaim,
+    BadToken,
+    FeedClaim,
+    HandoverClaim,
+    sign_ack,
+    sign_feed,
+    sign_handover,
+    verify_ack,
+    verify_feed,
+    verify_handover,
+)
 
 NOW = datetime(2026, 3, 2, 3, 0, tzinfo=UTC)
 KEY = b"k" * 32
+HANDOVER = HandoverClaim("primary", NOW, "taken", "li-na", NOW + timedelta(hours=72))
+FEED = FeedClaim(3, NOW)
 CLAIM = AckClaim(17, 2, 1, "li-na", NOW + timedelta(hours=72))
 
 
@@ -55,3 +69,30 @@ def test_another_claim_cannot_carry_this_signature() -> None:
 def test_garbage_is_forged_and_never_crashes(text: str) -> None:
     with pytest.raises(BadToken, match="forged"):
         verify_ack(KEY, text, NOW)
+
+
+def test_links_of_other_kinds_work_for_their_own_kind_only() -> None:
+    assert verify_handover(KEY, sign_handover(KEY, HANDOVER), NOW) == HANDOVER
+    assert verify_feed(KEY, sign_feed(KEY, FEED)) == FEED
+    with pytest.raises(BadToken, match="expired"):
+        verify_handover(KEY, sign_handover(KEY, HANDOVER), NOW + timedelta(hours=73))
+    tokens = {
+        "ack": sign_ack(KEY, CLAIM),
+        "handover": sign_handover(KEY, HANDOVER),
+        "feed": sign_feed(KEY, FEED),
+    }
+    readers: dict[str, Callable[[str], object]] = {
+        "ack": lambda token: verify_ack(KEY, token, NOW),
+        "handover": lambda token: verify_handover(KEY, token, NOW),
+        "feed": lambda token: verify_feed(KEY, token),
+    }
+    for kind, read in readers.items():
+        for other, token in tokens.items():
+            if other != kind:
+                with pytest.raises(BadToken, match="forged"):
+                    read(token)
+
+
+def test_acknowledgement_links_that_were_sent_before_an_upgrade_still_work() -> None:
+    """Written by the version that knew acknowledgements only."""
+    assert sign_ack(KEY, CLAIM) == "WzE3LDIsMSwibGktbmEiLDE3NzI2Nzk2MDBd.elpXa7BZVSmMTZrWz-9CFw"

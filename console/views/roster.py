@@ -1,4 +1,4 @@
-"""值班表: who is on duty now and next, the coming month, stand-ins, swaps and leave, hand-over receipts, readiness; iCal out."""
+"""值班表: who is on duty now and next, the coming month, stand-ins, swaps and leave, hand-over receipts, readiness, calendars."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from fastapi.responses import RedirectResponse, Response
 
-from alerts import budget, trial
+from alerts import budget, calendar_feeds, trial
 from alerts import rota as alerts_rota
 from alerts.calendar import WorkCalendar, load_calendar
 from config.roster import DAYS, ROLES, OnDuty, Role, Roster
 from console.context import Forbidden, Visit, member
 from console.forms import Posted, own_form
 from console.render import page
+from incidents import calendar_feeds as feeds
 from incidents import rota
 from incidents.states import Refused
 
@@ -46,6 +47,16 @@ class DutyDay:
     names: tuple[str, str]  # weekday, Chinese and English
     special: tuple[str, str]  # name of a holiday, or 调休上班; "" for an ordinary day
     turns: dict[Role, list[Turn]]
+
+
+@dataclass(frozen=True)
+class CalendarAddress:
+    """The calendar of one person (or of all, ""): its secret address, "" while it has none."""
+
+    person: str
+    made_at: datetime | None = None
+    address: str = ""
+    subscription: str = ""  # the same for a tap: webcal://
 
 
 def month(roster: Roster, calendar: WorkCalendar, now: datetime, days: int = DAYS_SHOWN) -> list[DutyDay]:
@@ -96,6 +107,27 @@ def me(here: Visit, roster: Roster) -> str:
     return ""
 
 
+def _addresses(here: Visit, roster: Roster) -> list[CalendarAddress]:
+    """The calendars that a person may manage or, that of all, use."""
+    mine, keeper = me(here, roster), here.account.role in KEEPERS
+    with here.console.db.reading() as session:
+        live = {feed.person: feed for feed in feeds.live(session)}
+    people = {person.id: None for person in roster.people} if keeper else {mine: None} if mine else {}
+    # whoever left the roster keeps the line until the address is revoked
+    wanted = [*people, *(person for person in live if keeper and person and person not in people)]
+    if keeper or (mine and "" in live):
+        wanted.append("")
+    found = []
+    for person in sorted(wanted, key=lambda one: one != mine):
+        feed = live.get(person)
+        if feed is None:
+            found.append(CalendarAddress(person))
+            continue
+        address = calendar_feeds.address(here.console.bundle, here.console.keys, feed)
+        found.append(CalendarAddress(person, feed.made_at, address, calendar_feeds.subscription(address)))
+    return found
+
+
 def _local(here: Visit, raw: str) -> datetime:
     try:
         at = datetime.fromisoformat(raw)
@@ -133,6 +165,7 @@ def _show(here: Visit, *, status: int = 200, error: str = "", draft: Posted | No
         roles=ROLES,
         uses=uses,
         mine=me(here, roster),
+        calendars=_addresses(here, roster),
         keeper=here.account.role in KEEPERS,
         draft=draft or {},
         done=here.done,
@@ -156,6 +189,28 @@ def roster_ics(here: Annotated[Visit, Depends(member)], person: str = "") -> Res
         media_type="text/calendar; charset=utf-8",
         headers={"Content-Disposition": 'attachment; filename="roster.ics"'},
     )
+
+
+@router.post("/roster/calendar")
+def calendar(here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]) -> Response:
+    """Make, replace or revoke a calendar's address: one's own, or as a keeper anybody's and that of all."""
+    roster = here.console.bundle.roster
+    mine, keeper = me(here, roster), here.account.role in KEEPERS
+    person = form.text("person", 60)
+    if not keeper and (not mine or person != mine):
+        raise Forbidden("只能管理本人的日历订阅；其他人和全队的由值班管理人员管理。")
+    act = form.text("act", 12)
+    try:
+        if act not in ("make", "revoke"):
+            raise Refused("未知的操作。", f"unknown act {act!r}")
+        if act == "make" and person and roster.person(person) is None:
+            raise Refused("值班表中没有该人员。", "nobody of the roster has this id")
+        with here.console.db.transaction() as session:
+            do = feeds.make if act == "make" else feeds.revoke
+            do(session, person, by=here.account.login, channel="console", now=here.now)
+    except Refused as refusal:
+        return _show(here, status=409, error=refusal.en if here.lang == "en" else refusal.zh)
+    return RedirectResponse(f"/roster?done=feed_{act}#calendars", 303)
 
 
 @router.post("/roster/change")
