@@ -22,6 +22,7 @@ from alerts import (
     canary,
     cards,
     duties,
+    handover,
     heartbeat,
     obligations,
     paging,
@@ -55,7 +56,7 @@ _BEATS = (
     obligations.REMINDED,
     recount.BEAT,
     heartbeat.BEAT,
-    rota.BEAT,
+    handover.BEAT,
 )
 #: after so long a round of sending begins no further batch: a slow server must not look like a hung sender
 _ROUND = timedelta(seconds=20)
@@ -100,7 +101,7 @@ def tick(db: Database, bundle: Bundle, keys: Keys, now: datetime) -> TickSummary
             if not more:
                 beaten = heartbeat.beat_once(desk)
                 canary.work(desk)
-                rota.work(desk)
+                handover.work(desk)
                 beats.beat(session, TICK, now, {})
     return TickSummary(counts.events, counts.deadlines, counts.messages, counts.rungs, counts.overdue, beaten)
 
@@ -117,7 +118,7 @@ def _quiet(desk: Desk) -> bool:
         and not recount.due(desk)
         and not heartbeat.due(desk)
         and not canary.due(desk)
-        and not rota.due(desk)
+        and not handover.due(desk)
     )
 
 

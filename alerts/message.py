@@ -111,10 +111,10 @@ def one_line(text: str, limit: int = _TITLE) -> str:
 def write(facts: Facts, occasion: Occasion, *, now: datetime, language: str, zone: ZoneInfo) -> Message:
     """The message about an incident."""
     say = Wording(language, zone)
-    first = _first_line(facts, say, now, _TITLE)
+    first = first_line(facts, say, now)
     rows = _rows(facts, occasion, say)
     clocks = [_clock_line(clock, say, now) for clock in facts.clocks]
-    short = _first_line(facts, say, now, _SHORT)
+    short = first_line(facts, say, now, _SHORT)
     mark = f"{say.level(facts.level, proposed=facts.proposed)}·{occasion.headline}"
     subject = f"[{mark}] {short}" if say.english else f"【{mark}】{short}"
     return Message(
@@ -128,7 +128,8 @@ def write(facts: Facts, occasion: Occasion, *, now: datetime, language: str, zon
     )
 
 
-def _first_line(facts: Facts, say: Wording, now: datetime, limit: int) -> str:
+def first_line(facts: Facts, say: Wording, now: datetime, limit: int = _TITLE) -> str:
+    """What, where, and by when the next thing is to be done; the title in at most `limit` characters."""
     title = one_line(facts.title, limit)
     what = title if facts.place in title else f"{facts.place} {title}"
     earliest = min(facts.clocks, key=lambda clock: clock.due_at, default=None)
@@ -251,28 +252,37 @@ def write_bundle(
     return notice(head, lines, language, LEVEL_COLOUR["serious"], console_url)
 
 
-def notice(title: str, lines: Sequence[Line], language: str, colour: str, link: str = "") -> Message:
-    """A message about no single incident (heartbeat, register, alarm, hand-over, bundle) in every form."""
+def notice(
+    title: str, lines: Sequence[Line], language: str, colour: str, link: str = "", button: str = ""
+) -> Message:
+    """A message about no single incident (heartbeat, register, alarm, hand-over, bundle) in every form.
+
+    `link` ends the message; with `button`, its words, it is what is asked for and comes first.
+    """
     plain = [line if isinstance(line, str) else line[0] for line in lines]
     whole = [
         part for line in lines for part in ((line,) if isinstance(line, str) else (line[0], f"   {line[1]}"))
     ]
-    end = [link] if link else []
+    colon = ": " if language.startswith("en") else "："
+    ask = [f"{button}{colon}{link}"] if link and button else []
+    end = [link] if link and not button else []
     return Message(
         subject=title,
-        text="\n".join([title, "", *whole, *end]) + "\n",
+        text="\n".join([title, "", *ask, *([""] if ask else []), *whole, *end]) + "\n",
         html=_template()
         .get_template("plain.html.j2")
         .render(
             language=language.replace("_", "-"),
             colour=colour,
             title=title,
+            button=button,
+            link=link,
             lines=[
                 (line, "") if isinstance(line, str) else line for line in (*lines, *((at, at) for at in end))
             ],
         ),
-        blocks=_sections(f"*{escape(title)}*", lines),
-        compact="\n".join([title, *plain, *end]),
+        blocks=_sections(f"*{escape(title)}*", [*([(button, link)] if ask else []), *lines]),
+        compact="\n".join([title, *ask, *plain, *end]),
         link=link,
     )
 

@@ -257,6 +257,15 @@ def sign(
     return _handover(row)
 
 
+def find_handover(session: Session, role: str, shift_end: datetime) -> tuple[HandoverView, bool] | None:
+    """The hand-over of a role at a change of shift, and whether a later one of that role has begun; None if there is none."""
+    row = session.scalar(select(Handover).where(Handover.role == role, Handover.shift_end == shift_end))
+    if row is None:
+        return None
+    later = select(Handover.id).where(Handover.role == role, Handover.shift_end > shift_end).limit(1)
+    return _handover(row), session.scalar(later) is not None
+
+
 def handovers(session: Session, since: datetime) -> list[HandoverView]:
     """Hand-overs since then, and older ones that nobody has taken, newest first."""
     rows = session.scalars(
