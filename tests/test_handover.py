@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -23,7 +24,7 @@ CHANGE = datetime(2026, 11, 24, 20, 0, tzinfo=ZoneInfo("Asia/Shanghai"))
 BASE = "http://desk.jinan.example"
 
 
-def at_change(db: Database, folder: Path, *, minutes: int = 1, **settings: object) -> Office:
+def at_change(db: Database, folder: Path, *, minutes: int = 1, **settings: Any) -> Office:
     """An office just after 林东 has gone and 何南 has come."""
     office = Office(db, bundle_for(folder, link_base=BASE, **settings))
     office.now = (CHANGE - timedelta(minutes=2)).astimezone(UTC)
