@@ -919,3 +919,52 @@ class PostSearch(Base):
     post_id: Mapped[int] = mapped_column(ForeignKey("post.id", ondelete="CASCADE"), primary_key=True)
     body: Mapped[str] = mapped_column(Text)  # comparable(title) + newline + comparable(text)
     grams: Mapped[list[str]] = mapped_column(JSON().with_variant(ARRAY(Text), "postgresql"))
+
+
+class FacetCombo(Base):
+    """One combination of source and judgement that posts have; so few that a count folds them in Python."""
+
+    __tablename__ = "facet_combo"
+    __table_args__ = (
+        UniqueConstraint("source_id", "domain", "tone", "risk", "districts", name="uq_facet_combo"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    source_id: Mapped[str] = mapped_column(String(80))
+    domain: Mapped[str] = mapped_column(String(24))  # "" while unjudged, as the tone
+    tone: Mapped[str] = mapped_column(String(8))
+    risk: Mapped[int] = mapped_column(Integer)
+    districts: Mapped[list[str]] = mapped_column(Json)
+
+
+class PostFacet(Base):
+    """What searches filter and count by, in three numbers a post: a count reads no text. Kept by triggers (0014)."""
+
+    __tablename__ = "post_facet"
+
+    post_id: Mapped[int] = mapped_column(
+        ForeignKey("post.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    at: Mapped[int] = mapped_column(BigId)  # second of publication since 1970, UTC
+    combo: Mapped[int] = mapped_column(BigId)  # facet_combo.id
+
+
+class SavedSearch(Base):
+    """A search that somebody keeps, with an alert of its own if they like. The address of its page is made of `asked`."""
+
+    __tablename__ = "saved_search"
+    __table_args__ = (UniqueConstraint("owner", "name", name="uq_saved_search"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    owner: Mapped[str] = mapped_column(String(60))  # login
+    name: Mapped[str] = mapped_column(String(80))
+    asked: Mapped[JsonDict] = mapped_column(default=dict)  # fields of the search's address
+    shared: Mapped[bool] = mapped_column(Boolean, default=False)
+    threshold: Mapped[int] = mapped_column(Integer, default=0)  # hits in the window that alert; 0: no alert
+    window_h: Mapped[int] = mapped_column(Integer, default=24)
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    checked_at: Mapped[datetime | None]
+    found: Mapped[int] = mapped_column(Integer, default=0)  # hits in the window at the last check
+    told_at: Mapped[datetime | None]  # when the owner was last told
+    trouble: Mapped[str] = mapped_column(Text, default="")  # why it could not be checked or told
