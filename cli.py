@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, is_dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
 from itertools import islice
@@ -803,18 +803,22 @@ def incidents_show(
 
 @incidents_app.command("search")
 def incidents_search(
-    query: Annotated[str, typer.Argument(help='Words, "phrases", OR, -without; as in the console.')],
+    query: Annotated[
+        str, typer.Argument(help='Words, "phrases", OR, -without, field:value; as in the console.')
+    ],
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many of each.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """Find incidents and posts by their words."""
-    from incidents.search import search_incidents, search_posts  # with the rest of the database's room
+    from incidents.fields import names_of  # with the rest of the database's room
+    from incidents.search import parse, search_incidents, search_posts
 
     with opened() as home, home.db.reading() as session:
-        found = search_incidents(session, query, limit=limit)
-        posts = search_posts(session, query, limit=limit, zone=home.settings.city.timezone)
+        asked = parse(query, names_of(load_bundle(options.config), now()))
+        found = search_incidents(session, asked, limit=limit)
+        posts = search_posts(session, asked, limit=limit, zone=home.settings.city.timezone)
     if as_json:
-        print_json({"incidents": found, "posts": posts})
+        print_json({"incidents": replace(found, instants=[]), "posts": replace(posts, counted=None)})
         return
     echo(f"{found.total} incidents, {posts.total} posts")
     print_table(
@@ -1555,7 +1559,9 @@ def main() -> None:
         app()
     except ConfigError as exc:
         fail("\n".join(exc.problems))
-    except (Problem, SchemaTooNew, QueryError) as exc:
+    except QueryError as exc:
+        fail(f"{exc}\n{exc.pointer}")
+    except (Problem, SchemaTooNew) as exc:
         fail(str(exc))
     except Refused as exc:
         fail(exc.en)

@@ -39,7 +39,12 @@ _POSTS_OF_INCIDENT = 10
 
 def texts(folder: Path) -> Iterator[str]:
     """The real texts under QUANSHENG_DATA, one after the other."""
-    for name in ("complaint_classes.jsonl", "posts_unlabelled.jsonl", "replies.jsonl", "zhihu_hot_questions.jsonl.gz"):
+    for name in (
+        "complaint_classes.jsonl",
+        "posts_unlabelled.jsonl",
+        "replies.jsonl",
+        "zhihu_hot_questions.jsonl.gz",
+    ):
         path = folder / name
         opener = gzip.open if name.endswith(".gz") else open
         with opener(path, "rt", encoding="utf-8") as stream:
@@ -68,7 +73,7 @@ def place(folder: Path, posts: int) -> Path:
     return folder / f"search-{posts}.db"
 
 
-def stock(folder: Path, posts: int, incidents: int, url: str = "") -> Database:
+def stock(folder: Path, posts: int = 1_000_000, incidents: int = 10_000, *, url: str = "") -> Database:
     """Open the stock, making what is missing. `url` names another database than the file in `folder`."""
     database = open_database(url or f"sqlite:///{place(folder, posts)}", audit_key=AUDIT_KEY)
     with database.reading() as session:
@@ -76,13 +81,18 @@ def stock(folder: Path, posts: int, incidents: int, url: str = "") -> Database:
         states = count_by_state(session)
     have = newest[0].id if newest else 0
     if have < posts or sum(states.values()) < incidents:
-        _make(database, sentences(Path(os.environ["QUANSHENG_DATA"])), have, posts, sum(states.values()), incidents)
+        _make(
+            database,
+            sentences(Path(os.environ["QUANSHENG_DATA"])),
+            have,
+            posts,
+            sum(states.values()),
+            incidents,
+        )
     return database
 
 
-def _make(
-    database: Database, pieces: list[str], have: int, posts: int, grouped: int, incidents: int
-) -> None:
+def _make(database: Database, pieces: list[str], have: int, posts: int, grouped: int, incidents: int) -> None:
     rng = random.Random(7 + have)
     bundle = load_bundle(None)
     sources = [source.id for source in bundle.sources]
@@ -178,4 +188,4 @@ def _incident(
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
-    stock(Path(arguments[0]), *[int(one) for one in (*arguments[1:], "1000000", "10000")[:2]]).close()
+    stock(Path(arguments[0]), *map(int, arguments[1:3])).close()

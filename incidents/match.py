@@ -1,9 +1,8 @@
-"""From a parsed query to the conditions of each database."""
+"""From a parsed query to the conditions of each database: words by the full-text index, fields by the narrow rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -19,14 +18,26 @@ from sqlalchemy import (
     table,
     true,
 )
-from sqlalchemy import text as sql
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 from sqlalchemy.types import Text
 
-from incidents.grams import RUN, phrase_grams, run_grams
-from incidents.models import Post, PostSearch
-from incidents.querylang import And, Near, Node, Not, Or, Query, Term, parse
+from incidents.grams import RUN, body_of, phrase_grams, run_grams
+from incidents.models import FacetCombo, Incident, IncidentPost, Post, PostFacet, PostSearch
+from incidents.querylang import (
+    And,
+    Field,
+    Near,
+    Node,
+    Not,
+    Or,
+    Term,
+    When,
+    holds,
+    only_words,
+    packed,
+    unpacked,
+)
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,8 @@ def _fts(node: Node) -> _Fts:
             if inner.exact and inner.match is not None and inner.avoid is None:
                 return _Fts(None, avoid=inner.match)
             return _Fts(None, exact=False)
+        case _:
+            raise ValueError(f"{node}: the index holds words only")
 
 
 def _near(left: Term, right: Term, distance: int) -> str | None:
@@ -115,34 +128,106 @@ class FtsCondition:
     where: tuple[ColumnElement[bool], ...]
 
 
-def fts_condition(query: Query) -> FtsCondition:
-    """What the index of SQLite can say about a query."""
-    plan = _fts(query.node) if query.node is not None else _Fts(None)
+def words_and_fields(node: Node | None) -> tuple[Node | None, list[Node]]:
+    """A query as two demands that must both hold: of words alone, and of fields (some with words inside)."""
+    if node is None:
+        return None, []
+    parts = node.parts if isinstance(node, And) else (node,)
+    words = [part for part in parts if only_words(part)]
+    fields = [part for part in parts if not only_words(part)]
+    joined = (words[0] if len(words) == 1 else And(tuple(words))) if words else None
+    return joined, fields
+
+
+def fts_condition(words: Node | None) -> FtsCondition:
+    """What the index of SQLite can say about words."""
+    plan = _fts(words) if words is not None else _Fts(None)
     where: list[ColumnElement[bool]] = []
     if plan.match is not None:
         match = f"({plan.match}) NOT ({plan.avoid})" if plan.avoid else plan.match
-        where.append(literal_column("post_fts").op("MATCH", is_comparison=True)(literal(match, Text)))
+        where.append(_match(match))
     elif plan.avoid is not None:
-        avoided: Select[Any] = select(literal_column("rowid")).select_from(_FTS)
-        avoided = avoided.where(sql("post_fts MATCH :avoid").bindparams(avoid=plan.avoid))
-        where.append(Post.id.not_in(avoided))
+        where.append(PostFacet.post_id.not_in(_found(plan.avoid)))
     return FtsCondition(plan.match is not None, plan.exact, tuple(where))
 
 
-def recheck(session: Session, query: Query) -> ColumnElement[bool]:
-    """On SQLite: ask the query itself about each row, for a page that stops early."""
+def _match(match: str) -> ColumnElement[bool]:
+    return literal_column("post_fts").op("MATCH", is_comparison=True)(literal(match, Text))
+
+
+def _found(match: str) -> Select[Any]:
+    return select(literal_column("rowid")).select_from(_FTS).where(_match(match))
+
+
+def recheck(session: Session, words: Node) -> ColumnElement[bool]:
+    """On SQLite: ask the query itself about each row of `post`."""
+    return _asked(session, words, PostFacet.post_id)
+
+
+def _asked(session: Session, words: Node, post_id: Any) -> ColumnElement[bool]:
     connection: Any = session.connection().connection.driver_connection
-    connection.create_function("qs_matches", 3, _matches, deterministic=True)
-    return func.qs_matches(query.source, Post.title, Post.text) == 1
+    connection.create_function("qs_holds", 3, _holds_packed, deterministic=True)
+    holds_it = func.qs_holds(packed(words), Post.title, Post.text) == 1
+    return select(literal(1)).where(Post.id == post_id, holds_it).correlate(PostFacet).exists()
 
 
-@lru_cache(maxsize=64)
-def _parsed(source: str) -> Query:
-    return parse(source)
+def _holds_packed(words: str, title: str, body: str) -> int:
+    return int(holds(unpacked(words), body_of(title, body)))
 
 
-def _matches(source: str, title: str, body: str) -> int:
-    return int(_parsed(source).matches(title, body))
+def field_condition(session: Session, node: Node) -> ColumnElement[bool]:
+    """The condition on `post_facet` (on PostgreSQL with `post_search` beside it) for any part of a query."""
+    sqlite = session.get_bind().dialect.name == "sqlite"
+    match node:
+        case And(parts):
+            return and_(*[field_condition(session, part) for part in parts])
+        case Or(parts):
+            return or_(*[field_condition(session, part) for part in parts])
+        case Not(part):
+            return not_(field_condition(session, part))
+        case Field(name, values):
+            return _has(session, name, values)
+        case When(low, high):
+            bounds = [PostFacet.at >= low] if low is not None else []
+            return and_(true(), *bounds, *([PostFacet.at < high] if high is not None else []))
+        case _ if not sqlite:
+            return gin_condition(node)
+        case _:
+            plan = _fts(node)
+            found = [PostFacet.post_id.in_(_found(plan.match))] if plan.match is not None else []
+            return and_(true(), *found, *([] if plan.exact else [_asked(session, node, PostFacet.post_id)]))
+
+
+def _has(session: Session, name: str, values: tuple[str, ...]) -> ColumnElement[bool]:
+    if name in ("state", "level", "department"):
+        return PostFacet.post_id.in_(
+            select(IncidentPost.post_id).where(
+                IncidentPost.incident_id.in_(with_merged(getattr(Incident, name).in_(values)))
+            )
+        )
+    return PostFacet.combo.in_(combos(session, name, values))
+
+
+def combos(session: Session, name: str, values: tuple[str, ...]) -> Select[Any]:
+    """Ids of the combinations that have one of these codes in a field of posts."""
+    chosen = select(FacetCombo.id)
+    if name == "district":
+        sqlite = session.get_bind().dialect.name == "sqlite"
+        listed = func.json_each if sqlite else func.jsonb_array_elements_text
+        each = listed(FacetCombo.districts).table_valued("value", name="each_district")
+        return chosen.where(select(literal(1)).select_from(each).where(each.c.value.in_(values)).exists())
+    if name == "risk":
+        return chosen.where(FacetCombo.risk.in_([int(value) for value in values]))
+    column = {"domain": FacetCombo.domain, "tone": FacetCombo.tone, "source": FacetCombo.source_id}[name]
+    return chosen.where(column.in_(values))
+
+
+def with_merged(which: ColumnElement[bool]) -> Select[Any]:
+    """Ids of these incidents and of everything merged into them, directly or through another one."""
+    found = select(Incident.id).where(which).cte("chosen_incidents", recursive=True)
+    child = aliased(Incident)
+    found = found.union(select(child.id).join(found, child.parent_id == found.c.id))
+    return select(found.c.id)
 
 
 def gin_condition(node: Node) -> ColumnElement[bool]:
@@ -158,6 +243,8 @@ def gin_condition(node: Node) -> ColumnElement[bool]:
             return or_(*map(gin_condition, parts))
         case Not(part):
             return not_(gin_condition(part))
+        case _:
+            raise ValueError(f"{node}: the index holds words only")
 
 
 def _narrow(text: str) -> list[ColumnElement[bool]]:

@@ -171,7 +171,6 @@ def test_check_tells_every_mistake_of_every_file_at_once(quansheng: Quansheng, t
         (["-c", "nowhere/quansheng.toml", "check"], "no such file"),
         (["incidents", "show", "QS-2026-000404"], "no such incident"),
         (["incidents", "list", "--state", "asleep"], "no such state"),
-        (["incidents", "search", '"unclosed'], ""),
         (["deadline", "R99", "--from", "2026-03-02T09:00"], "no such rule"),
         (["deadline", "R02", "--from", "tomorrow"], "not a time"),
         (["deadline", "R02", "--from", "9999-12-31T23:59:59"], "from 1995 to 2100"),
@@ -198,6 +197,15 @@ def test_a_mistake_is_one_sentence_and_exit_code_1(
     assert ran.err.startswith("quansheng: ")
     assert words in ran.err
     assert len(ran.err.strip().splitlines()) == 1, ran.err
+
+
+def test_a_mistake_in_a_query_has_a_mark_under_its_place(quansheng: Quansheng) -> None:
+    ran = quansheng("incidents", "search", "停水 领域:注房")
+    assert ran.code == 1
+    said, shown, mark = ran.err.rstrip("\n").splitlines()
+    assert "住房" in said
+    assert shown == "停水 领域:注房"
+    assert mark.index("▲") == shown.index("注房")
 
 
 def test_a_deadline_skips_the_holiday_and_counts_the_make_up_day(quansheng: Quansheng) -> None:

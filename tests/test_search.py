@@ -214,6 +214,7 @@ def test_counts_by_facet_and_local_day(city: Database) -> None:
         "tone": {"neg": 3, "": 1, "neu": 1, "pos": 1},
         "source": {"forum": 3, "mayor": 3},
         "district": {"历下区": 3, "市中区": 2},
+        "risk": {"1": 5, "0": 1},
     }
     assert hits.timeline == [
         (date(2026, 3, 1), 1),

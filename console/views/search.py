@@ -17,7 +17,8 @@ from console.render import page
 from console.rights import need_posts
 from console.words import STATES
 from incidents import labels, lifecycle, queries
-from incidents.querylang import And, Near, Node, Not, Or, Query, QueryError, Term, parse
+from incidents.fields import names_of
+from incidents.querylang import And, Near, Node, Or, Query, QueryError, Term, parse
 from incidents.search import IncidentHits, PostFilter, PostHit, PostHits, search_incidents, search_posts
 from incidents.session import Session
 
@@ -111,21 +112,16 @@ def needles(node: Node | None) -> list[str]:
             return [left.text, right.text]
         case And(parts) | Or(parts):
             return [word for part in parts for word in needles(part)]
-        case Not() | None:
+        case _:
             return []
 
 
 def understood(here: Visit, wanted: Ask) -> tuple[Query | None, str, str]:
     """The parsed query, or the sentence of its mistake and a line that points at the place."""
     try:
-        return parse(wanted.q), "", ""
+        return parse(wanted.q, names_of(here.console.bundle, here.now)), "", ""
     except QueryError as wrong:
-        sentence = here.t(wrong.template, **wrong.values)
-        start = max(0, wrong.position - 24)
-        shown = wanted.q[start : wrong.position + 24].replace("\n", " ")
-        # a full-width space is as wide as a Chinese character
-        gap = "".join("\u3000" if ord(char) > 0x2E7F else " " for char in wanted.q[start : wrong.position])
-        return None, sentence, f"{shown}\n{gap}▲"
+        return None, here.t(wrong.template, **wrong.values), wrong.pointer
 
 
 def _record_search(here: Visit, wanted: Ask, total: int) -> None:

@@ -3,6 +3,8 @@
 A later migration that copies `post` or `judgement` (batch mode on SQLite) has to make the triggers again: `facet_triggers`.
 """
 
+# ruff: noqa: S608 (all SQL here is made of texts of this file)
+
 from __future__ import annotations
 
 import sqlalchemy as sa

@@ -1,0 +1,174 @@
+"""Search over incidents: by title, number and fields, with counts. Of source, tone and risk one of its posts must have it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from math import floor
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from incidents.counting import histogram
+from incidents.grams import body_of
+from incidents.match import combos
+from incidents.models import Incident, IncidentPost, PostFacet, UtcDateTime
+from incidents.queries import IncidentView, get_incident
+from incidents.querylang import And, Facts, Field, Node, Not, Or, Query, fields_of, holds, parse
+
+#: what is counted of incidents
+FACETS = ("domain", "district", "state", "level", "department")
+_OF_POSTS = ("source", "tone", "risk")
+
+
+@dataclass(frozen=True)
+class IncidentHits:
+    """Found incidents, newest first; `next_before_id` asks for the next page.
+
+    `facets`: domain, district, state, level, department -> value -> incidents. `instants`: when each was detected.
+    """
+
+    total: int
+    rows: list[IncidentView]
+    next_before_id: int | None = None
+    facets: dict[str, dict[str, int]] = field(default_factory=dict)
+    instants: list[datetime] = field(default_factory=list)
+
+
+_comparable = lru_cache(maxsize=100_000)(body_of)
+
+
+def search_incidents(
+    session: Session,
+    query: Query | str,
+    *,
+    states: Sequence[str] = (),
+    domain: str = "",
+    district: str = "",
+    department: str = "",
+    level: str = "",
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: int = 50,
+    before_id: int | None = None,
+    up_to_id: int | None = None,
+) -> IncidentHits:
+    """Incidents whose title or number has what is asked for; clusters that never emerged only when asked by state.
+
+    `since`/`until` bound the detection, `until` excluded. There are few incidents (10^4 to 10^6 a year in a city): their
+    titles are read and judged by the query itself.
+    """
+    asked = parse(query) if isinstance(query, str) else query
+    statement = select(
+        Incident.id,
+        Incident.title,
+        Incident.number,
+        Incident.domain,
+        Incident.district,
+        Incident.state,
+        Incident.level,
+        Incident.department,
+        func.coalesce(Incident.detected_at, Incident.first_posted_at, type_=UtcDateTime).label("at"),
+    ).order_by(Incident.id.desc())
+    if states:
+        statement = statement.where(Incident.state.in_([str(state) for state in states]))
+    elif not _asks_watching(asked.node):
+        statement = statement.where(Incident.state != "watching")
+    for column, value in (
+        (Incident.domain, domain),
+        (Incident.district, district),
+        (Incident.department, department),
+        (Incident.level, level),
+    ):
+        if value:
+            statement = statement.where(column == value)
+    if since is not None:
+        statement = statement.where(Incident.detected_at >= since)
+    if until is not None:
+        statement = statement.where(Incident.detected_at < until)
+    if up_to_id is not None:
+        statement = statement.where(Incident.id <= up_to_id)
+    found = _matching(session, asked.node, list(session.execute(statement)))
+    page = [row.id for row in found if before_id is None or row.id < before_id]
+    views = [get_incident(session, id_) for id_ in page[:limit]]
+    return IncidentHits(
+        len(found),
+        [view for view in views if view is not None],
+        page[limit - 1] if len(page) > limit else None,
+        histogram(
+            [(row.domain, row.district, row.state, row.level, row.department) for row in found], FACETS
+        ),
+        [row.at for row in found],
+    )
+
+
+def _matching(session: Session, node: Node | None, rows: list[Any]) -> list[Any]:
+    if node is None:
+        return rows
+    fields = fields_of(node)
+    if not fields:
+        return [row for row in rows if holds(node, _comparable(row.title, row.number or ""))]
+    with_post = {
+        (name, value): _with_post(session, name, value)
+        for name, values in _asked_of_posts(node)
+        for value in values
+    }
+    return [
+        row for row in rows if holds(node, _comparable(row.title, row.number or ""), _facts(row, with_post))
+    ]
+
+
+def _facts(row: Any, with_post: dict[tuple[str, str], set[int]]) -> Facts:
+    codes: dict[str, Collection[str]] = {
+        "domain": (row.domain,),
+        "district": (row.district,),
+        "state": (row.state,),
+        "level": (row.level,),
+        "department": (row.department,),
+    }
+    for name in _OF_POSTS:
+        codes[name] = [value for (of, value), ids in with_post.items() if of == name and row.id in ids]
+    return Facts(codes, (floor(row.at.timestamp()),))
+
+
+def _with_post(session: Session, name: str, value: str) -> set[int]:
+    """Incidents with a post of this source, tone or risk, in themselves or in what was merged into them."""
+    query = (
+        select(IncidentPost.incident_id)
+        .join(PostFacet, PostFacet.post_id == IncidentPost.post_id)
+        .where(PostFacet.combo.in_(combos(session, name, (value,))))
+    )
+    found = set(session.scalars(query.distinct()))
+    merged = select(Incident.id, Incident.parent_id).where(Incident.parent_id.is_not(None))
+    parents = {row.id: row.parent_id for row in session.execute(merged)}
+    for child in list(found):
+        parent = parents.get(child)
+        while parent is not None and parent not in found:
+            found.add(parent)
+            parent = parents.get(parent)
+    return found
+
+
+def _asked_of_posts(node: Node) -> list[tuple[str, tuple[str, ...]]]:
+    match node:
+        case And(parts) | Or(parts):
+            return [asked for part in parts for asked in _asked_of_posts(part)]
+        case Not(part):
+            return _asked_of_posts(part)
+        case Field(name, values) if name in _OF_POSTS:
+            return [(name, values)]
+        case _:
+            return []
+
+
+def _asks_watching(node: Node | None) -> bool:
+    match node:
+        case And(parts) | Or(parts):
+            return any(map(_asks_watching, parts))
+        case Field("state", values):
+            return "watching" in values
+        case _:
+            return False
