@@ -17,8 +17,9 @@ from console.api.shapes import Cursor, Instant, Limit, Out, Page, Short, Words
 from console.context import Visit
 from console.rights import need_posts
 from incidents import lifecycle, queries
+from incidents.fields import names_of
 from incidents.querylang import QueryError
-from incidents.search import PostFilter, PostHits, search_posts
+from incidents.search import PostFilter, PostHits, parse, search_posts
 
 router = APIRouter(prefix="/api/posts", tags=["posts"], route_class=Tagged, responses=RESPONSES)
 Tone = Literal["", "neg", "neu", "pos"]
@@ -69,6 +70,7 @@ class Facets(BaseModel):
     tone: dict[str, int]
     source: dict[str, int]
     district: dict[str, int]
+    risk: dict[str, int]
 
 
 class Asked:
@@ -121,7 +123,7 @@ class Asked:
             with console.db.reading() as session:
                 return search_posts(
                     session,
-                    self.q,
+                    parse(self.q, names_of(console.bundle, self.here.now)),
                     filters=self.filters,
                     limit=limit,
                     before_id=before,
@@ -201,7 +203,7 @@ LONGEST_GAPLESS = 4000
 
 @router.get("/facets")
 def post_facets(asked: Asking) -> Facets:
-    """Posts by domain, tone, source and district."""
+    """Posts by domain, tone, source, district and risk."""
     hits = asked.search(limit=1, counts=True)
     asked.record(hits.total)
     return Facets(total=hits.total, **hits.facets)
