@@ -26,6 +26,7 @@ from console.views import (
     ack,
     acts,
     apidocs,
+    audit,
     auth,
     calendar_feeds,
     casefile,
@@ -72,6 +73,7 @@ def create_app(db: Database, bundle: Bundle, keys: Keys, now: Callable[[], datet
     for module in (
         auth,
         accounts,
+        audit,
         desk,
         search,
         export,

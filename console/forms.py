@@ -46,9 +46,11 @@ async def posted(request: Request) -> Posted:
 
 
 def own_form(here: Annotated[Visit, Depends(member)], fields: Annotated[Posted, Depends(posted)]) -> Posted:
-    """Dependency: the form of a logged-in person, its token checked."""
+    """Dependency: the form of a logged-in person, its token checked. Auditors have none that changes anything."""
     if here.session is None:
         raise NeedLogin
+    if here.account.role == "auditor":
+        raise Forbidden("审计员只能查看，不能改动任何内容。")
     return fields.checked(here.session.csrf)
 
 

@@ -80,6 +80,10 @@ class Say:
         known = self.here.console.bundle.roster.person(actor)
         return known.name if known else self._logins.get(actor, actor)
 
+    def people(self, logins: Iterable[str]) -> str:
+        """Names of several people."""
+        return ("、" if self.zh else ", ").join(self.person(login) for login in logins)
+
     @cached_property
     def _logins(self) -> dict[str, str]:
         with self.here.console.db.reading() as session:
@@ -211,6 +215,7 @@ class Say:
             "merged",
             "split",
             "post_removed",
+            "restricted",
         ):
             lines.append(Line(self._headline(event)))
         if event.kind in ("responded", "informed", "press_held"):
@@ -256,6 +261,8 @@ class Say:
             return (
                 f"{self.word('level', given.get('from', ''))} → {self.word('level', given.get('level', ''))}"
             )
+        if event.kind == "restricted":
+            return self.people(given.get("people", []))
         if event.kind == "post_removed":
             return self.here.t("{n} 帖", n=len(given.get("posts", [])))
         if event.kind in ("merged", "split"):

@@ -24,12 +24,12 @@ import analysis.topics_job
 import reports.job
 import scheduler
 from config.bundle import Bundle, load_bundle
-from console.passwords import ensure_first_account
+from console.passwords import ensure_first_account, hash_password
 from demo import officer
 from demo.city import ZONE, load_day, sources
 from demo.fake_slack import CHANNEL, TOKEN, FakeSlack
 from demo.site import CitySite
-from incidents import beats, events, queries
+from incidents import accounts, beats, events, queries
 from incidents.installation import Installation, Problem, open_bundle
 from incidents.states import State
 from incidents.totals import totals
@@ -41,6 +41,8 @@ MORNING = clock_time(6)
 STEP = timedelta(minutes=5)
 CITY_PORT = 8602
 SLACK_PORT = 8601
+#: who sits at the duty desk of the demo
+DUTY = "zhiban"
 
 
 @dataclass(frozen=True)
@@ -220,10 +222,15 @@ def _console(
     console = scheduler.ConsoleServer(home, clock)
     console.start()
     password = ensure_first_account(home.db, home.settings.data_path, clock.now, must_change=False)
+    if password:
+        _duty_account(home, password, clock.now)
     echo(
         f"\n  泉声 Quansheng, demo: an invented day of an invented Jinan at {plan.speed:g} times the speed of a clock"
     )
-    echo(f"  Console:    {console.address}" + (f"   login: admin   password: {password}" if password else ""))
+    echo(
+        f"  Console:    {console.address}" + (f"   login: {DUTY}   password: {password}" if password else "")
+    )
+    echo("              (admin, with the same password, keeps the accounts and decides nothing)")
     echo(f"  Slack:      {slack.removesuffix('/api/')}/   (a fake one: what the officers get)")
     echo(f"  Mails:      {home.settings.data_path / 'outbox'}   (.eml files)")
     echo(f"  The city:   {city}/")
@@ -233,6 +240,20 @@ def _console(
         yield
     finally:
         console.stop()
+
+
+def _duty_account(home: Installation, password: str, now: datetime) -> None:
+    """Who keeps the accounts decides nothing: the visitor of the demo sits at the duty desk."""
+    with home.db.transaction() as session:
+        accounts.create_account(
+            session,
+            login=DUTY,
+            display_name="演示值班员",
+            role="duty",
+            password_hash=hash_password(password),
+            must_change=False,
+            now=now,
+        )
 
 
 def _reached(home: Installation, start: datetime) -> datetime:

@@ -21,12 +21,13 @@ SCOPES: dict[str, frozenset[str]] = {
     "read:incidents": frozenset(
         {"duty", "analyst", "department", "supervisor", "leader", "administrator", "auditor"}
     ),
-    "read:posts": frozenset({"duty", "analyst", "supervisor", "leader", "administrator", "auditor"}),
+    # whoever keeps the accounts or audits reads no words of posts (docs/decisions/0021)
+    "read:posts": frozenset({"duty", "analyst", "supervisor", "leader"}),
     "read:sources": frozenset(
         {"duty", "analyst", "department", "supervisor", "leader", "administrator", "auditor"}
     ),
     "read:reports": frozenset({"duty", "analyst", "supervisor", "leader", "administrator", "auditor"}),
-    "sql": frozenset({"analyst", "supervisor", "leader", "administrator", "auditor"}),
+    "sql": frozenset({"analyst", "supervisor", "leader"}),
 }
 #: by which a secret scanner and a person know one of ours
 PREFIX = "qst_"

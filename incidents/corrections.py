@@ -17,7 +17,7 @@ from incidents import events, labels, lifecycle, proposals
 from incidents.judgements import open_watching, reshaped
 from incidents.models import Incident, IncidentEvent, IncidentHour, IncidentPost, Judgement, Post
 from incidents.queries import family
-from incidents.states import MOVES, OPEN_STATES, Detect, Merge, Refused, Split, State
+from incidents.states import MOVES, OPEN_STATES, Detect, Merge, Refused, Restrict, Split, State
 
 
 @dataclass(frozen=True)
@@ -239,6 +239,11 @@ def split(
     outcome = lifecycle.handle(
         session, into, Detect("manual", why, incident.level), actor=actor, channel=channel, now=now
     )
+    if incident.restricted:  # who must not know the whole must not know its part
+        readers = Restrict(
+            tuple(incident.readers), note.strip() or f"由{number}拆分而来 / split off {number}"
+        )
+        lifecycle.handle(session, into, readers, actor=actor, channel=channel, now=now)
     lifecycle.handle(
         session,
         incident_id,

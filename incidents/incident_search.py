@@ -55,10 +55,11 @@ def search_incidents(
     limit: int = 50,
     before_id: int | None = None,
     up_to_id: int | None = None,
+    hidden: Collection[int] = (),
 ) -> IncidentHits:
     """Incidents whose title or number has what is asked for; clusters that never emerged only when asked by state.
 
-    `since`/`until` bound the detection, `until` excluded. There are few incidents (10^4 to 10^6 a year in a city): their
+    `since`/`until` bound the detection, `until` excluded; `hidden` ones are neither shown nor counted. There are few incidents (10^4 to 10^6 a year in a city): their
     titles are read and judged by the query itself.
     """
     asked = parse(query) if isinstance(query, str) else query
@@ -91,6 +92,8 @@ def search_incidents(
         statement = statement.where(Incident.detected_at < until)
     if up_to_id is not None:
         statement = statement.where(Incident.id <= up_to_id)
+    if hidden:
+        statement = statement.where(Incident.id.not_in(hidden))
     found = _matching(session, asked.node, list(session.execute(statement)))
     page = [row.id for row in found if before_id is None or row.id < before_id]
     views = [get_incident(session, id_) for id_ in page[:limit]]

@@ -224,6 +224,7 @@ def project(row: Incident, now: Situation) -> None:
     # no column of its own: shown beside the grade, and gone once a person has said one
     row.why = {**now.why, "level_proposed": True} if now.proposed else now.why
     row.department, row.officer, row.parent_id = now.department, now.officer, now.parent_id
+    row.restricted, row.readers = bool(now.readers), list(now.readers)
     for name in INSTANTS:
         setattr(row, name, now.times.get(name))
 

@@ -23,6 +23,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
@@ -338,6 +339,12 @@ class Incident(Base):
             postgresql_where=text("parent_id IS NOT NULL"),
             sqlite_where=text("parent_id IS NOT NULL"),
         ),
+        Index(
+            "ix_incident_restricted",
+            "id",
+            postgresql_where=text("restricted"),
+            sqlite_where=text("restricted = 1"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
@@ -358,6 +365,9 @@ class Incident(Base):
     department: Mapped[str] = mapped_column(String(60), default="")  # department id
     officer: Mapped[str] = mapped_column(String(60), default="")
     parent_id: Mapped[int | None] = mapped_column(BigId)
+    #: 限定知悉: only the logins in `readers` see it in the console
+    restricted: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    readers: Mapped[list[str]] = mapped_column(Json, default=list, server_default="[]")
     posts: Mapped[int] = mapped_column(Integer, default=0)
     voices: Mapped[int] = mapped_column(Integer, default=0)  # distinct authors, near-copies folded
     first_posted_at: Mapped[datetime]
@@ -761,6 +771,60 @@ class Account(Base):
     locked_until: Mapped[datetime | None]
     disabled: Mapped[bool] = mapped_column(Boolean, default=False)
     created_at: Mapped[datetime]
+    #: when the password was last set; empty: before this was noted, counted from `created_at`
+    password_set_at: Mapped[datetime | None]
+    #: which sign-in service answers for the person: local | oidc | cas | ldap | header
+    origin: Mapped[str] = mapped_column(String(12), default="local", server_default="local")
+    #: the person's name at that service; empty for local accounts
+    subject: Mapped[str] = mapped_column(String(200), default="", server_default="")
+    #: the shared secret of the one-time codes, sealed with a key outside the database; empty: none
+    totp_sealed: Mapped[str] = mapped_column(Text, default="", server_default="")
+    #: the person has typed one code, so the secret is in force
+    totp_on: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    #: the time step of the last code that was used: none is taken twice
+    totp_step: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+
+
+class UsedPassword(Base):
+    """Hash of a password that an account had, so that it is not taken again too soon."""
+
+    __tablename__ = "used_password"
+    __table_args__ = (Index("ix_used_password", "account_id", "id"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"))
+    password_hash: Mapped[str] = mapped_column(Text)
+    set_at: Mapped[datetime]
+
+
+class RecoveryCode(Base):
+    """One code on paper that stands for a lost one-time-code device, once. Only its hash is stored."""
+
+    __tablename__ = "recovery_code"
+
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), primary_key=True)
+    code_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+
+
+class Unmask(Base):
+    """Somebody asks to see what is masked for the own role; another person decides; it ends by itself."""
+
+    __tablename__ = "unmask"
+    __table_args__ = (
+        Index("ix_unmask_incident", "incident_id", "asked_by"),
+        Index("ix_unmask_state", "state"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    incident_id: Mapped[int] = mapped_column(ForeignKey("incident.id"))
+    asked_by: Mapped[str] = mapped_column(String(60))
+    asked_at: Mapped[datetime]
+    reason: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(String(12), default="asked")  # asked | granted | refused
+    decided_by: Mapped[str] = mapped_column(String(60), default="")
+    decided_at: Mapped[datetime | None]
+    decision_reason: Mapped[str] = mapped_column(Text, default="")
+    until: Mapped[datetime | None]
 
 
 class LoginSession(Base):
@@ -774,6 +838,13 @@ class LoginSession(Base):
     created_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
     expires_at: Mapped[datetime]
+    #: by which the person ends it from another device; says nothing of the cookie
+    handle: Mapped[str] = mapped_column(String(24), default="", server_default="")
+    #: which browser and from where, as the person's own list of sessions shows it
+    device: Mapped[str] = mapped_column(String(160), default="", server_default="")
+    origin: Mapped[str] = mapped_column(String(12), default="local", server_default="local")
+    #: what is still missing before it counts as signed in: "" nothing | code | enrol
+    pending: Mapped[str] = mapped_column(String(8), default="", server_default="")
 
 
 class ApiToken(Base):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -278,15 +278,22 @@ def count_by_state(session: Session) -> dict[str, int]:
 
 
 def facets_of_incidents(
-    session: Session, *, since: datetime | None = None, until: datetime | None = None
+    session: Session,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    hidden: Collection[int] = (),
 ) -> dict[str, dict[str, int]]:
-    """How many incidents by state, domain, district, level and department; clusters that never emerged are left out."""
+    """How many incidents by state, domain, district, level and department; clusters that never emerged are left out,
+    and so are the `hidden` ones."""
     columns = (Incident.state, Incident.domain, Incident.district, Incident.level, Incident.department)
     query = select(*columns, func.count()).where(Incident.state != str(State.WATCHING))
     if since is not None:
         query = query.where(Incident.detected_at >= since)
     if until is not None:
         query = query.where(Incident.detected_at < until)
+    if hidden:
+        query = query.where(Incident.id.not_in(hidden))
     names = ("state", "domain", "district", "level", "department")
     found: dict[str, dict[str, int]] = {name: {} for name in names}
     for *values, number in session.execute(query.group_by(*columns)):

@@ -47,6 +47,8 @@ INCIDENT = (
     "department",
     "officer",
     "parent_id",
+    "restricted",
+    "readers",
     *INSTANTS,
 )
 

@@ -58,6 +58,8 @@ class PostFilter:
     until: datetime | None = None
     #: the posts of this incident and of those merged into it
     incident_id: int | None = None
+    #: incidents whose posts the asker must not see (incidents.access.hidden_from)
+    hidden: frozenset[int] = frozenset()
     risk: str = ""
     state: str = ""
     department: str = ""
@@ -205,6 +207,9 @@ class _Scope:
         found: list[ColumnElement[bool]] = []
         if wanted.up_to_id is not None:
             found.append(PostFacet.post_id <= wanted.up_to_id)
+        if wanted.hidden:
+            theirs = select(IncidentPost.post_id).where(IncidentPost.incident_id.in_(wanted.hidden))
+            found.append(PostFacet.post_id.not_in(theirs))
         if wanted.incident_id is not None:
             members = family(self.session, wanted.incident_id)
             mine = select(IncidentPost.post_id).where(IncidentPost.incident_id.in_(members))

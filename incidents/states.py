@@ -87,6 +87,8 @@ class Situation:
     co: tuple[str, ...] = ()  # co-handling departments 协办
     named: tuple[str, ...] = ()  # a person said: complained of 投诉对象
     cleared: tuple[str, ...] = ()  # a person said: not complained of, though posts seem to say so
+    #: 限定知悉: logins of the only people who may see it; empty: everybody whose role may
+    readers: tuple[str, ...] = ()
     before: State | None = None  # state to go back to on unmerge
     times: dict[str, datetime] = field(default_factory=dict)  # first instants: detected_at, confirmed_at ...
     began_at: datetime | None = None  # of the present round: its detection, or its reopening
@@ -292,6 +294,21 @@ class Note:
     text: str
 
 
+@dataclass(frozen=True)
+class Restrict:
+    """限定知悉: from now on only these logins see the matter in the console. Replaces who was named before."""
+
+    people: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Unrestrict:
+    """解除限定知悉: everybody whose role may sees it again."""
+
+    reason: str
+
+
 Command = (
     Detect
     | Acknowledge
@@ -315,9 +332,13 @@ Command = (
     | Restore
     | SetLevel
     | Note
+    | Restrict
+    | Unrestrict
 )
 
-#: What every open state allows besides its own moves. `Note` is allowed in all states but watching.
+#: What every state but watching allows, finished ones too.
+ALWAYS: tuple[type, ...] = (Note, Restrict, Unrestrict)
+#: What every open state allows besides its own moves.
 ALWAYS_OPEN: tuple[type, ...] = (
     Acknowledge,
     SetLevel,
@@ -326,7 +347,7 @@ ALWAYS_OPEN: tuple[type, ...] = (
     Inform,
     HoldPress,
     Extend,
-    Note,
+    *ALWAYS,
 )
 #: Which commands a state allows by itself.
 MOVES: dict[State, tuple[type, ...]] = {
@@ -361,7 +382,7 @@ def allowed(state: State) -> tuple[type, ...]:
     if state in OPEN_STATES:
         return (*MOVES[state], *ALWAYS_OPEN)
     # a watched cluster has no history yet: its first event is always `detected`
-    return MOVES[state] if state == State.WATCHING else (*MOVES[state], Note)
+    return MOVES[state] if state == State.WATCHING else (*MOVES[state], *ALWAYS)
 
 
 def _require(condition: object, zh: str, en: str) -> None:
@@ -611,6 +632,20 @@ def _note(now: Situation, command: Note, at: datetime) -> Fact:
     return _fact(now, "note", asdict(command))
 
 
+def _restrict(now: Situation, command: Restrict, at: datetime) -> Fact:
+    people = sorted({name.strip() for name in command.people if name.strip()})
+    _require(people, "请至少选择一名知悉人员。", "name at least one person who may know")
+    _require(command.reason.strip(), "限定知悉须写明理由。", "a restriction needs a reason")
+    _require(tuple(people) != now.readers, "知悉人员没有变化。", "the same people are named already")
+    return _fact(now, "restricted", {"people": people, "reason": command.reason})
+
+
+def _unrestrict(now: Situation, command: Unrestrict, at: datetime) -> Fact:
+    _require(now.readers, "该事件没有限定知悉。", "the incident is not restricted")
+    _require(command.reason.strip(), "解除限定须写明理由。", "lifting a restriction needs a reason")
+    return _fact(now, "unrestricted", {"reason": command.reason})
+
+
 _DECIDERS: dict[type, Callable[[Situation, Any, datetime], Fact]] = {
     Detect: _detect,
     Acknowledge: _acknowledge,
@@ -634,6 +669,8 @@ _DECIDERS: dict[type, Callable[[Situation, Any, datetime], Fact]] = {
     Restore: _restore,
     SetLevel: _set_level,
     Note: _note,
+    Restrict: _restrict,
+    Unrestrict: _unrestrict,
 }
 
 
@@ -743,6 +780,14 @@ def _confirmed(now: Situation, fact: Fact, at: datetime) -> Situation:
     return replace(moved, proposed=definite, confirmed_epoch=fact.epoch)
 
 
+def _restricted(now: Situation, fact: Fact, at: datetime) -> Situation:
+    return replace(now, readers=tuple(fact.payload["people"]))
+
+
+def _unrestricted(now: Situation, fact: Fact, at: datetime) -> Situation:
+    return replace(now, readers=())
+
+
 def _page_sent(now: Situation, fact: Fact, at: datetime) -> Situation:
     return replace(now, times=_instant(now, "alerted_at", at))
 
@@ -765,4 +810,6 @@ _EVOLVERS: dict[str, Callable[[Situation, Fact, datetime], Situation]] = {
     "restored": _to(State.CONFIRMED, "confirmed_at"),
     "level_set": _level_set,
     "page_sent": _page_sent,
+    "restricted": _restricted,
+    "unrestricted": _unrestricted,
 }

@@ -176,7 +176,14 @@ def stories(session: Session, since: datetime, until: datetime) -> list[Story]:
             )
     return [
         Story(
-            row.id, row.number or "", row.title, row.domain, row.district, row.first_posted_at, tuple(told_)
+            row.id,
+            row.number or "",
+            # a report travels further than a page: what is restricted is counted, not told
+            "限定知悉事件" if row.restricted else row.title,
+            row.domain,
+            row.district,
+            row.first_posted_at,
+            tuple(told_),
         )
         for row in rows
         if (told_ := events[row.id])

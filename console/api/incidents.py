@@ -9,13 +9,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import AfterValidator, BaseModel, Field
 
-from console import clerk
+from console import clerk, masks
 from console.api import cursor as cursors
 from console.api.caller import Tagged, needs
 from console.api.problems import NOT_FOUND, RESPONSES
 from console.api.shapes import Cursor, Instant, Limit, Out, Page, Short, absent
 from console.context import Visit, clean
-from console.rights import complained_of, kept_from, may_see, need_all
+from console.rights import complained_of, hidden, kept_from, may_see, need_all
 from incidents import clocks, lifecycle, queries
 from incidents.queries import IncidentView
 from incidents.session import Session
@@ -171,7 +171,11 @@ def list_incidents(
     shown = rows[:limit]
     last = shown[-1] if len(rows) > limit else None
     return Page(
-        items=[IncidentOut.model_validate(row) for row in shown if not kept_from(here, row)],
+        items=[
+            IncidentOut.model_validate(row)
+            for row in shown
+            if row.id not in hidden(here) and not kept_from(here, row)
+        ],
         next=cursors.encode("incidents", asked, [_iso(last.detected_at), last.id]) if last else None,
     )
 
@@ -181,7 +185,7 @@ def incident_facets(here: Reader, since: Instant = None, until: Instant = None) 
     """How many incidents by state, domain, district, level and department; `since` and `until` bound the detection."""
     need_all(here)
     with here.console.db.reading() as session:
-        return Counts(**queries.facets_of_incidents(session, since=since, until=until))
+        return Counts(**queries.facets_of_incidents(session, since=since, until=until, hidden=hidden(here)))
 
 
 @router.get("/{number}", responses=NOT_FOUND)
@@ -241,6 +245,7 @@ def incident_posts(
         )
     shown = rows[:limit]
     last = shown[-1] if len(rows) > limit else None
+    shown = masks.posts(here, incident, shown)
     if clerk.is_clerk(here):
         shown, _ = clerk.posts(here, incident, complained_of(here, incident), shown)
     with here.console.db.transaction() as session:

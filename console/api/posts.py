@@ -15,7 +15,7 @@ from console.api.incidents import by_token
 from console.api.problems import RESPONSES, ApiProblem
 from console.api.shapes import Cursor, Instant, Limit, Out, Page, Short, Words
 from console.context import Visit
-from console.rights import need_posts
+from console.rights import hidden, need_posts
 from incidents import lifecycle, queries
 from incidents.fields import names_of
 from incidents.querylang import QueryError
@@ -104,8 +104,8 @@ class Asked:
         if incident:
             with here.console.db.reading() as session:
                 found = queries.get_incident(session, incident)
-            # an unknown number finds nothing instead of everything
-            within = found.id if found is not None else -1
+            # an unknown number, or one that may not be seen, finds nothing instead of everything
+            within = found.id if found is not None and found.id not in hidden(here) else -1
         self.filters = PostFilter(
             domain=domain,
             district=district,
@@ -114,6 +114,7 @@ class Asked:
             since=since,
             until=until,
             incident_id=within,
+            hidden=hidden(here),
         )
 
     def search(self, *, limit: int, before: int | None = None, counts: bool) -> PostHits:

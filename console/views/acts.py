@@ -16,6 +16,7 @@ from console.forms import Posted, own_form
 from console.rights import complained_of, may_act
 from console.views.desk import show_desk
 from console.views.incident import find, show_incident
+from incidents import access
 from incidents.lifecycle import handle_or_refuse
 from incidents.queries import IncidentView
 from incidents.states import (
@@ -35,10 +36,12 @@ from incidents.states import (
     Reopen,
     Respond,
     Restore,
+    Restrict,
     Return,
     SetLevel,
     SignFor,
     Unmerge,
+    Unrestrict,
 )
 from spiders.redact import redact
 
@@ -126,6 +129,15 @@ def _evaluate(here: Visit, incident: IncidentView, form: Posted) -> Command:
     return Evaluate(score, form.text("note"))
 
 
+def _restrict(here: Visit, incident: IncidentView, form: Posted) -> Command:
+    """Whoever restricts always knows: nobody locks themselves out by a forgotten tick."""
+    people = {name.removeprefix("who-") for name in form if name.startswith("who-") and form[name] == "1"}
+    named = tuple(sorted(people | {here.account.login}))
+    with here.console.db.reading() as session:
+        access.check_people(session, named)
+    return Restrict(named, redact(form.text("reason", 500)).text)
+
+
 def _reason(form: Posted) -> str:
     return form.text("reason")
 
@@ -151,6 +163,8 @@ BUILDERS: dict[str, Callable[[Visit, IncidentView, Posted], Command]] = {
     "restore": lambda here, incident, form: Restore(_reason(form)),
     "level": lambda here, incident, form: SetLevel(form.text("level", 12), _reason(form)),
     "note": lambda here, incident, form: Note(redact(form.text("text")).text),
+    "restrict": _restrict,
+    "unrestrict": lambda here, incident, form: Unrestrict(_reason(form)),
 }
 
 

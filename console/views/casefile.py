@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends
 from fastapi.responses import Response
 
-from console import clerk
+from console import clerk, masks
 from console.casefile import as_json, as_pdf
-from console.context import Visit, member
+from console.context import Forbidden, Visit, member
 from console.rights import complained_of
 from console.views.incident import find
 from incidents import casefile, lifecycle
@@ -22,6 +22,8 @@ _TYPES = {"pdf": "application/pdf", "json": "application/json"}
 def case_file(number: str, form: Literal["pdf", "json"], here: Annotated[Visit, Depends(member)]) -> Response:
     """The case file; clerks get those of their own cases."""
     incident = find(here, number)
+    if here.account.role == "administrator":
+        raise Forbidden("管理员不办理事件，不能下载案卷。")
     with here.console.db.transaction() as session:
         lifecycle.record_act(
             session,
@@ -35,6 +37,7 @@ def case_file(number: str, form: Literal["pdf", "json"], here: Annotated[Visit, 
         case = casefile.collect(session, incident)
     if clerk.is_clerk(here):
         case = clerk.case_file(here, case, complained_of(here, incident))
+    case = masks.case_file(here, case)
     content = as_pdf(here, case) if form == "pdf" else as_json(case, here.console.bundle)
     return Response(
         content,

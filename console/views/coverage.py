@@ -12,7 +12,7 @@ from fastapi.responses import RedirectResponse, Response
 from console.context import Forbidden, Visit, member
 from console.forms import Posted, own_form
 from console.render import page
-from console.rights import may_teach, need_all
+from console.rights import hidden, may_teach, need_all
 from incidents import coverage, hot_titles, hot_verdicts
 from incidents.proportions import wilson
 from incidents.states import Refused
@@ -37,6 +37,7 @@ def _show(here: Visit, weeks: str, *, status: int = 200, error: str = "") -> Res
     since = here.now - timedelta(weeks=span)
     watched = bundle.settings.analysis.watched_domains
     districts = [district.name for district in bundle.places.districts]
+    away = hidden(here)
     with here.console.db.reading() as session:
         ledger = coverage.ledger(session, since, here.now)
         watch = coverage.watch(session, bundle.sources, watched, districts, here.now, span)
@@ -53,7 +54,7 @@ def _show(here: Visit, weeks: str, *, status: int = 200, error: str = "") -> Res
         periods=PERIODS,
         since=since,
         ledger=ledger,
-        entries=ledger.entries[:ENTRIES],
+        entries=[entry for entry in ledger.entries if entry.id not in away][:ENTRIES],
         lines=ledger.sources[:SOURCES],
         rows=ledger.cells[:SOURCES],
         watch=watch,

@@ -17,7 +17,7 @@ from config.roster import Roster
 from console.context import LIVE_PATH, Visit, member, visit
 from console.live import stream
 from console.render import page
-from console.rights import complained_of, kept_from, may_act, may_answer
+from console.rights import complained_of, hidden, kept_from, may_act, may_answer
 from console.views.proposals import cards
 from incidents import beats, desk, outbox, sources
 from incidents.complained import Complained
@@ -72,12 +72,13 @@ def propose(here: Visit, incident: IncidentView) -> Proposal:
 def _model(here: Visit) -> dict[str, Any]:
     now, settings = here.now, here.console.bundle.settings
     midnight = now.astimezone(here.console.zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    away = hidden(here)
     reading = {source.id for source in here.console.bundle.sources if source.enabled}
     with here.console.db.reading() as session:
         rows = [
             row
             for row in desk.desk(session, now, department=here.department)
-            if not kept_from(here, row.incident)
+            if row.incident.id not in away and not kept_from(here, row.incident)
         ]
         model: dict[str, Any] = {
             "mark": _mark(here, session),
@@ -88,7 +89,7 @@ def _model(here: Visit) -> dict[str, Any]:
                 for state in sources.list_states(session)
                 if state.source_id in reading and state.state not in sources.HEALTHY
             ],
-            "questions": cards(session) if may_answer(here) else [],
+            "questions": cards(session, hidden=away) if may_answer(here) else [],
             "silent": [
                 beat for beat in beats.all_beats(session) if beat.name in PULSES and now - beat.ok_at > SILENT
             ],

@@ -12,9 +12,8 @@ from fastapi.responses import Response, StreamingResponse
 
 from console.context import Visit, member
 from console.render import page
-from console.rights import need_posts
 from console.say import Say
-from console.views.search import Ask, ask, numbers_of, understood
+from console.views.search import Ask, ask, need_search, numbers_of, understood
 from incidents import lifecycle
 from incidents.querylang import Query
 from incidents.search import search_incidents, search_posts
@@ -43,7 +42,7 @@ def _csv(rows: Iterator[Sequence[object]]) -> Iterator[str]:
 @router.get("/search/export.csv")
 def export(here: Annotated[Visit, Depends(member)]) -> Response:
     """Exactly what the page found, as CSV: same query, same filters, all pages."""
-    need_posts(here)
+    need_search(here)
     wanted = ask(here)
     query, error, _ = understood(here, wanted)
     if query is None:
@@ -144,6 +143,7 @@ def _incident_rows(here: Visit, say: Say, query: Query, wanted: Ask) -> Iterator
                 states=(wanted.state,) if wanted.state else (),
                 domain=wanted.domain,
                 district=wanted.district,
+                hidden=wanted.filters.hidden,
                 limit=500,
                 before_id=before,
             )

@@ -10,16 +10,18 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Depends, HTTPException
 from fastapi.responses import RedirectResponse, Response
 
+from alerts import rota
 from config.rules import Rule
-from console import clerk
+from console import clerk, masks
 from console.context import Forbidden, Visit, clean, member
 from console.forms import Posted
 from console.render import page
-from console.rights import may_see
+from console.rights import hidden, may_act, may_see
 from console.views.desk import propose
 from console.views.proposals import cards
 from console.words import STEPS
-from incidents import clocks, desk, labels, lifecycle, outbox, queries
+from incidents import access, accounts, clocks, desk, labels, lifecycle, outbox, queries
+from incidents.session import Session
 from incidents.states import FALSE_ALARM_REASONS, LEVELS, OPEN_STATES, State, allowed
 
 router = APIRouter(include_in_schema=False)
@@ -54,6 +56,8 @@ ACT_OF = {
     "Restore": "restore",
     "SetLevel": "level",
     "Note": "note",
+    "Restrict": "restrict",
+    "Unrestrict": "unrestrict",
 }
 
 
@@ -129,13 +133,19 @@ def _record_view(here: Visit, incident: queries.IncidentView, shown: int) -> Non
 
 
 def _model(here: Visit, incident: queries.IncidentView) -> dict[str, Any]:
-    proposal, left_out = propose(here, incident), 0
+    proposal, left_out, away = propose(here, incident), 0, hidden(here)
     with here.console.db.reading() as session:
         posts = queries.posts_of(session, incident.id, limit=POSTS_SHOWN + 1)
         parent = queries.get_incident(session, incident.parent_id) if incident.parent_id else None
         members = queries.family(session, incident.id)
-        questions, said = cards(session, incident.id), labels.latest(session, [post.id for post in posts])
+        questions, said = (
+            cards(session, incident.id, hidden=away),
+            labels.latest(session, [post.id for post in posts]),
+        )
         events, messages = queries.events_of(session, incident.id), outbox.messages_of(session, incident.id)
+        posts, messages = masks.posts(here, incident, posts), masks.messages(here, messages)
+        if masks.applies(here, incident):
+            questions = []
         if clerk.is_clerk(here):
             posts, left_out = clerk.posts(here, incident, proposal.about, posts)
             events, messages = clerk.events(events), clerk.messages(here, messages)
@@ -163,12 +173,30 @@ def _model(here: Visit, incident: queries.IncidentView) -> dict[str, Any]:
             ),
             "parent": parent,
             "children": [queries.get_incident(session, child) for child in members if child != incident.id],
-            "candidates": queries.merge_candidates(session, incident.id)
+            "candidates": [
+                one for one in queries.merge_candidates(session, incident.id) if one.id not in away
+            ]
             if incident.state in OPEN_STATES
             else [],
+            "readers": access.readers_of(session, incident.id),
+            "people": [one for one in accounts.list_accounts(session) if not one.disabled]
+            if may_act(here, "restrict", incident)
+            else [],
+            "likely": _likely(here, session, incident) if may_act(here, "restrict", incident) else [],
         }
     running = [clock for clock, _ in model["clocks"] if clock.state == "open"]
     return model | {"next_clock": min(running, key=lambda clock: clock.due_at, default=None)}
+
+
+def _likely(here: Visit, session: Session, incident: queries.IncidentView) -> list[str]:
+    """Who will have to know in any case: who is on duty, and the clerks of the department that has it."""
+    roster = rota.in_force(session, here.console.bundle, here.now).roster
+    duty = {roster.on_duty(here.now, role).person.id for role in ("primary", "secondary", "leader")}
+    return [
+        one.login
+        for one in accounts.list_accounts(session)
+        if one.login in duty or (one.department and one.department in (incident.department, *incident.co))
+    ]
 
 
 def show_incident(
@@ -202,6 +230,7 @@ def show_incident(
         error=error,
         failed=failed,
         draft=draft or {},
+        draft_people=[name.removeprefix("who-") for name in draft or {} if name.startswith("who-")],
         done=here.done,
         **model,
     )

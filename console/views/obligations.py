@@ -152,7 +152,7 @@ def cancel(
     number: int, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
 ) -> Response:
     """Take back what does not exist; supervisors and leaders only."""
-    if here.account.role not in ("supervisor", "leader", "administrator"):
+    if here.account.role not in ("supervisor", "leader"):
         raise Forbidden("您的角色不能执行此操作。")
 
     def act(session: Session) -> None:

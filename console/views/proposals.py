@@ -34,9 +34,19 @@ class Card:
     into: int | None
 
 
-def cards(session: Session, incident_id: int | None = None, limit: int = 10) -> list[Card]:
-    """Open questions, the surest first; those of one incident, or of all."""
-    asked = proposals.open_proposals(session, incident_id, limit=limit)
+def cards(
+    session: Session,
+    incident_id: int | None = None,
+    limit: int = 10,
+    *,
+    hidden: frozenset[int] = frozenset(),
+) -> list[Card]:
+    """Open questions, the surest first; those of one incident, or of all; none about a `hidden` incident."""
+    asked = [
+        one
+        for one in proposals.open_proposals(session, incident_id, limit=limit + len(hidden))
+        if not {one.incident_id, one.other_id} & hidden
+    ][:limit]
     return [card for card in (_card(session, one) for one in asked) if card is not None]
 
 

@@ -14,7 +14,7 @@ from fastapi.responses import Response
 from config.domains import IDS
 from console.context import Visit, clean, member
 from console.render import page
-from console.rights import need_posts
+from console.rights import MASKED, hidden, need_all, need_posts
 from console.words import STATES
 from incidents import labels, lifecycle, queries
 from incidents.fields import names_of
@@ -48,6 +48,8 @@ class Ask:
 def ask(here: Visit) -> Ask:
     """Dependency-free reading of the query string, so that any address can be opened."""
     get = here.request.query_params.get
+    # whoever does not read the words of posts must not find out by searching what stands in them
+    only_incidents = here.account.role in MASKED and get("kind") is None
     problems: list[str] = []
 
     def text(name: str) -> str:
@@ -78,9 +80,10 @@ def ask(here: Visit) -> Ask:
         since=day("since"),
         until=day("until", end=True),
         incident_id=_incident_id(here, text("incident")) if text("incident") else None,
+        hidden=hidden(here),
     )
     return Ask(
-        kind="incidents" if text("kind") == "incidents" else "posts",
+        kind="incidents" if text("kind") == "incidents" or only_incidents else "posts",
         q=text("q"),
         domain=filters.domain,
         district=filters.district,
@@ -100,7 +103,7 @@ def _incident_id(here: Visit, number: str) -> int:
     """Row id of an incident; an unknown number finds nothing instead of everything."""
     with here.console.db.reading() as session:
         found = queries.get_incident(session, number)
-    return found.id if found is not None else -1
+    return found.id if found is not None and found.id not in hidden(here) else -1
 
 
 def needles(node: Node | None) -> list[str]:
@@ -136,10 +139,18 @@ def _record_search(here: Visit, wanted: Ask, total: int) -> None:
         )
 
 
+def need_search(here: Visit) -> None:
+    """Incidents are searched by everybody but clerks, posts only by those who read their words."""
+    if here.request.query_params.get("kind") in (None, "incidents") and here.account.role in MASKED:
+        need_all(here)
+    else:
+        need_posts(here)
+
+
 @router.get("/search")
 def search_page(here: Annotated[Visit, Depends(member)]) -> Response:
     """The search page. A query that cannot be understood is explained, not refused with an error page."""
-    need_posts(here)
+    need_search(here)
     wanted = ask(here)
     query, error, pointer = understood(here, wanted)
     values: dict[str, Any] = {
@@ -184,6 +195,7 @@ def _incidents(session: Session, query: Query, wanted: Ask) -> IncidentHits:
         states=(wanted.state,) if wanted.state else (),
         domain=wanted.domain,
         district=wanted.district,
+        hidden=wanted.filters.hidden,
         limit=PAGE,
         before_id=wanted.before,
     )

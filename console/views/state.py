@@ -9,10 +9,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Response
 
-from console import clerk, words
+from console import clerk, masks, words
 from console.context import Visit, console_of, member
 from console.render import page
-from console.rights import kept_from, need_all
+from console.rights import hidden, kept_from, need_all
 from incidents import beats, outbox, queries, source_health, sources, stops
 
 router = APIRouter(include_in_schema=False)
@@ -100,6 +100,7 @@ def messages_page(here: Annotated[Visit, Depends(member)], state: str = "") -> R
         rows = outbox.latest(session, MESSAGES_SHOWN, wanted or None)
         if clerk.is_clerk(here):
             rows = clerk.messages(here, rows)
+        rows = masks.messages(here, rows)
         numbers = {
             row.incident_id: queries.get_incident(session, row.incident_id)
             for row in rows
@@ -124,8 +125,8 @@ def messages_page(here: Annotated[Visit, Depends(member)], state: str = "") -> R
 
 
 def _kept(here: Visit, incident: queries.IncidentView | None) -> bool:
-    """Whether a message speaks of a matter that complains about the clerk's unit by now."""
-    return incident is not None and kept_from(here, incident)
+    """Whether a message speaks of what is restricted to others, or complains about the clerk's unit by now."""
+    return incident is not None and (incident.id in hidden(here) or kept_from(here, incident))
 
 
 @router.get("/rules")

@@ -13,6 +13,7 @@ from config.rules import Escalation
 from console.context import Forbidden, Visit, member
 from console.forms import Posted, own_form
 from console.render import page
+from console.rights import hidden
 from incidents import accountability, clocks, queries
 from incidents.accountability import GROUNDS, Proposal
 from incidents.clocks import DeadlineView
@@ -23,7 +24,7 @@ router = APIRouter(include_in_schema=False)
 #: share of a clock's time after which it is at risk
 AT_RISK = 0.8
 #: who sees this page, who decides an order (L3), who decides what needs an approver (L4 and above), L6 and L7
-READERS = frozenset({"duty", "supervisor", "leader", "administrator", "auditor"})
+READERS = frozenset({"duty", "supervisor", "leader", "auditor"})
 DECIDERS = {
     3: frozenset({"supervisor", "leader"}),
     4: frozenset({"supervisor", "leader"}),
@@ -52,12 +53,13 @@ def may_decide(here: Visit, proposal: Proposal) -> bool:
 
 
 def _watched(here: Visit) -> list[Watched]:
+    away = hidden(here)
     with here.console.db.reading() as session:
         running = [clock for clock in clocks.open_deadlines(session) if clock.stops_on != "returned"]
         found = []
         for clock in running[: SHOWN * 5]:
             incident = queries.get_incident(session, clock.incident_id)
-            if incident is not None and incident.is_open:
+            if incident is not None and incident.is_open and incident.id not in away:
                 found.append(Watched(clock, incident))
     return found
 
@@ -65,10 +67,14 @@ def _watched(here: Visit) -> list[Watched]:
 def _show(here: Visit, *, status: int = 200, error: str = "", draft: Posted | None = None) -> Response:
     if here.account.role not in READERS:
         raise Forbidden("您的角色不能查看督办页。")
-    watched = _watched(here)
+    watched, away = _watched(here), hidden(here)
     with here.console.db.reading() as session:
-        waiting = accountability.listed(session)
-        decided = accountability.listed(session, ("approved", "declined", "withdrawn"), 50)
+        waiting = [one for one in accountability.listed(session) if one.incident_id not in away]
+        decided = [
+            one
+            for one in accountability.listed(session, ("approved", "declined", "withdrawn"), 50)
+            if one.incident_id not in away
+        ]
     late = [item for item in watched if item.used(here.now) > 1]
     risky = [item for item in watched if AT_RISK <= item.used(here.now) <= 1]
     units: dict[str, list[int]] = {}
@@ -113,7 +119,7 @@ def decide(
     """Approve or decline one proposed step."""
     with here.console.db.reading() as session:
         found = accountability.get(session, proposal_id)
-    if found is not None and not may_decide(here, found):
+    if found is not None and (found.incident_id in hidden(here) or not may_decide(here, found)):
         raise Forbidden("您的角色不能决定这一级措施。")
     try:
         with here.console.db.transaction() as session:
@@ -142,7 +148,7 @@ def order(proposal_id: int, here: Annotated[Visit, Depends(member)]) -> Response
         found = accountability.get(session, proposal_id)
         incident = queries.get_incident(session, found.incident_id) if found else None
         running = clocks.deadlines_of(session, found.incident_id) if found else []
-    if found is None or incident is None:
+    if found is None or incident is None or incident.id in hidden(here):
         return page(here, "error.html", status=404, title=here.t("没有这项建议"), sentence="", reference="")
     clock = next((item for item in running if item.rule_id == found.evidence.get("rule")), None)
     return page(

@@ -12,7 +12,7 @@ from fastapi.responses import RedirectResponse, Response
 from console.context import Forbidden, Visit, member
 from console.forms import Posted, own_form
 from console.render import page
-from console.rights import may_act, may_answer, may_teach, need_posts
+from console.rights import hidden, may_act, may_answer, may_teach, need_posts
 from console.views.desk import show_desk
 from console.views.incident import find, show_incident
 from incidents import corrections, judged, labels, lifecycle, proposals, queries
@@ -47,7 +47,8 @@ def _number(text: str) -> int:
 def _load(here: Visit, post_id: int) -> Dossier:
     with here.console.db.reading() as session:
         found = dossier(session, post_id)
-    if found is None:
+        root = judged.root_of(session, found.incident_id) if found and found.incident_id is not None else None
+    if found is None or root in hidden(here):
         raise HTTPException(404)
     return found
 
@@ -247,7 +248,7 @@ def answer_proposal(
     with here.console.db.reading() as session:
         asked = proposals.get_proposal(session, _number(number))
         incident = queries.get_incident(session, asked.incident_id) if asked else None
-    if asked is None or incident is None:
+    if asked is None or incident is None or {asked.incident_id, asked.other_id} & hidden(here):
         raise HTTPException(404)
     who: dict[str, Any] = {
         "actor": here.account.login,

@@ -13,8 +13,8 @@ from fastapi.responses import Response
 from config.domains import IDS
 from console.context import Visit, member
 from console.render import page
-from console.rights import need_posts
-from incidents import topics
+from console.rights import hidden, need_posts
+from incidents import access, topics
 from incidents.topics import Topic
 
 router = APIRouter(include_in_schema=False)
@@ -102,7 +102,8 @@ def _parts(here: Visit, span: Span, known: list[str]) -> list[Part]:
         now = stored[span.week]
         posts = topics.domain_posts(session, span.since, span.as_of)
         remembered = {(one.domain, one.key) for one in topics.remembered(session, span.week)}
-        words = topics.headings(session, [post for one in now for post in one.examples[:EXAMPLES]])
+        examples = [post for one in now for post in one.examples[:EXAMPLES]]
+        words = topics.headings(session, access.visible_posts(session, examples, hidden(here)))
     counts = {(name, one.domain, one.key): one.posts for name, rows in stored.items() for one in rows}
     watched = _watched(here)
     order = [*watched, *(domain for domain in IDS if domain not in watched)]
