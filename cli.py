@@ -432,14 +432,16 @@ def add_source(
     entry = adding.full_entry(look, delay)
     if as_json:
         print_json(entry)
-    elif not write:
+    if write:
+        path = adding.add_to(folder, entry)
+        (err.print if as_json else echo)(
+            f"Added to {path}. Fill in what says 待填写, set enabled: true, then: quansheng check"
+        )
+    elif not as_json:
         echo(adding.as_yaml(entry).rstrip("\n"))
         err.print(
             "Add this to sources.yaml (or run again with --write), fill in what says 待填写, then enable it."
         )
-    else:
-        path = adding.add_to(folder, entry)
-        echo(f"Added to {path}. Fill in what says 待填写, set enabled: true, then: quansheng check")
 
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; stands in the record and on every page.")]
@@ -1473,14 +1475,19 @@ def purge(
     from spiders import evidence_job, traces
 
     with opened() as home:
-        files = traces.mentions(home, object_to) if object_to else set()
-        with home.db.transaction() as session:
-            if object_to:
-                result: object = retention.object_to(session, object_to, now(), actor=_login(), files=files)
-            else:
+        if object_to:
+            result: object = traces.object_to(
+                home,
+                "page",
+                object_to,
+                reason="objection to one page",
+                actor=_login(),
+                channel="cli",
+                now=now(),
+            )
+        else:
+            with home.db.transaction() as session:
                 result = retention.purge(session, now(), home.settings.privacy)
-        if isinstance(result, retention.ObjectionReport):
-            traces.discard(home, result.names)
         swept = evidence_job.sweep(home.db, home.bundle, home.keys, now())
         echo(scheduler.summary(result))
         if swept.deleted or swept.orphans:

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from analysis.judge import JudgeOutput
 from incidents.states import LEVELS
+from incidents.stops import hostname
 
 BANDS = (("critical", 85.0), ("major", 65.0), ("serious", 40.0))
 #: hours in which a voice loses half of its heat
@@ -137,7 +137,7 @@ def media_share(urls: Iterable[str]) -> float:
     """0 no media, 0.5 media of this province, 1 media of the whole country, by the hosts of the posts."""
     found = 0.0
     for url in urls:
-        host = (urlsplit(url).hostname or "").lower()
+        host = hostname(url)
         if any(host == name or host.endswith(f".{name}") for name in _CENTRAL):
             return 1.0
         if any(host == name or host.endswith(f".{name}") for name in _LOCAL):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urldefrag, urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import yaml
 from lxml.html import HtmlElement  # type: ignore[import-untyped]
@@ -22,7 +22,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from config.sources import TODO, Source
 from incidents.installation import Problem
-from spiders.connectors.base import canonical
+from incidents.stops import hostname
+from spiders.connectors.base import canonical, joined
 from spiders.connectors.rss import read_feed
 from spiders.connectors.sitemap import read_sitemap
 from spiders.pagetext import element_text, parse_html
@@ -93,7 +94,12 @@ def look_at(url: str, explorer: Explorer, say: Callable[[str], None]) -> Look:
     look.candidates = _unique(_candidates(look, page, sitemaps, explorer, say))
     for one in look.candidates[:MOST]:
         say(f"Reading on trial: {one.kind} {one.entry['url']} ({one.found}) ...")
-        reading = explorer.read(_SOURCE.validate_python({**one.entry, **PAPERS, "max_items": SHOWN}))
+        try:
+            source = _SOURCE.validate_python({**one.entry, **PAPERS, "max_items": SHOWN})
+        except ValidationError as exc:  # an address of the site that no source may have
+            look.notes.append(f"not tried: {one.kind} {one.entry['url']}: {exc.errors()[0]['msg']}")
+            continue
+        reading = explorer.read(source)
         look.readings.append((one, reading))
         if reading.posts:
             break
@@ -101,12 +107,18 @@ def look_at(url: str, explorer: Explorer, say: Callable[[str], None]) -> Look:
 
 
 def _address(url: str) -> str:
-    text = urldefrag(url.strip()).url
+    text = url.strip().partition("#")[0]
     if "://" not in text:
         text = f"https://{text}"
-    parts = urlsplit(text)
+    wrong = Problem(f"{url!r} is no address of a site; expected https://www.example.cn/...")
+    try:
+        parts = urlsplit(text)
+    except ValueError as exc:
+        raise wrong from exc
     if parts.scheme not in ("http", "https") or not parts.hostname or " " in text:
-        raise Problem(f"{url!r} is no address of a site; expected https://www.example.cn/...")
+        raise wrong
+    if parts.username or parts.password:
+        raise Problem("an address must not hold a login; this product reads public pages only")
     return text if parts.path else text + "/"
 
 
@@ -147,12 +159,12 @@ def _candidates(
         yield from _boards(entry, look, root, base)
     elif look.system == "Hanweb jpage":
         yield from _jpage(entry, page.text, root, base)
-    for one in sitemaps[:2]:
+    for one in filter(None, (joined(base, line) for line in sitemaps[:2])):
         yield Candidate(
             {**entry, "kind": "sitemap", "url": one, **_beside(look, one)}, "sitemap named by robots.txt"
         )
     if look.system in ("", "WordPress") and not feeds and not sitemaps:
-        guesses = [urljoin(base, path) for path in USUAL]
+        guesses = [joined(base, path) for path in USUAL]
         say("No feed is named; asking where they usually stand ...")
         for seen in explorer.look(guesses):
             if kind := kind_of(seen):
@@ -162,7 +174,7 @@ def _candidates(
 
 
 def _entry(look: Look) -> dict[str, Any]:
-    host = urlsplit(look.url).hostname or "site"
+    host = hostname(look.url) or "site"
     ident = re.sub(r"[^a-z0-9]+", "-", host.lower().removeprefix("www.")).strip("-")[:50] or "site"
     name = re.split(r"\s*[-_|–—]\s*", look.title)[0] if look.title else host
     return {"id": ident, "name": name[:80] or host}
@@ -170,7 +182,7 @@ def _entry(look: Look) -> dict[str, Any]:
 
 def _beside(look: Look, url: str) -> dict[str, Any]:
     """A feed on another host than the page links back to the page's host."""
-    host, own = urlsplit(url).hostname, urlsplit(look.url).hostname
+    host, own = hostname(url), hostname(look.url)
     return {} if host == own else {"allow_hosts": [own]}
 
 
@@ -201,7 +213,7 @@ def system_of(text: str, root: HtmlElement) -> str:
 def _feeds(root: HtmlElement, base: str) -> Iterator[str]:
     for link in root.iter("link"):
         if "alternate" in (link.get("rel") or "") and (link.get("type") or "").lower() in _FEED_TYPES:
-            href = urljoin(base, link.get("href") or "")
+            href = joined(base, link.get("href") or "")
             # a feed of comments is no feed of posts
             if href.startswith("http") and "comments/" not in href:
                 yield href
@@ -211,7 +223,7 @@ def _wordpress(entry: dict[str, Any], root: HtmlElement, base: str) -> Candidate
     api = next(
         (link.get("href") for link in root.iter("link") if link.get("rel") == "https://api.w.org/"), None
     )
-    posts = urljoin(urljoin(base, api or "/wp-json/"), "wp/v2/posts")
+    posts = joined(joined(base, api or "/wp-json/") or joined(base, "/wp-json/"), "wp/v2/posts")
     return Candidate(
         {
             **entry,
@@ -241,8 +253,8 @@ def _boards(entry: dict[str, Any], look: Look, root: HtmlElement, base: str) -> 
     boards: Counter[str] = Counter()
     names: dict[str, str] = {}
     for anchor in root.iter("a"):
-        link = canonical(urljoin(base, anchor.get("href") or ""))
-        if pattern.search(link) and urlsplit(link).hostname == urlsplit(base).hostname:
+        link = canonical(joined(base, anchor.get("href") or ""))
+        if pattern.search(link) and hostname(link) == hostname(base):
             boards[link] += 1
             names[link] = names.get(link) or element_text(anchor)
     if len(boards) > 1:
@@ -259,23 +271,25 @@ def _jpage(entry: dict[str, Any], text: str, root: HtmlElement, base: str) -> It
         yield Candidate({**entry, "kind": "hanweb", "url": base}, "column with a jpage list")
         return
     columns = Counter(
-        canonical(urljoin(base, anchor.get("href") or ""))
+        canonical(joined(base, anchor.get("href") or ""))
         for anchor in root.iter("a")
         if re.search(r"/col/col\d+/", anchor.get("href") or "")
     )
     for link, _ in columns.most_common(3):
+        if not link:
+            continue
         yield Candidate({**entry, "kind": "hanweb", "url": link}, "column of the site")
 
 
 def _columns(entry: dict[str, Any], look: Look, root: HtmlElement, base: str) -> Iterator[Candidate]:
     """Links of one form with long texts: the list of a column page."""
     groups: dict[str, dict[str, str]] = defaultdict(dict)
-    own = urlsplit(base).hostname
+    own = hostname(base)
     for anchor in root.iter("a"):
-        link = canonical(urljoin(base, (anchor.get("href") or "").strip()))
+        link = canonical(joined(base, anchor.get("href") or ""))
         if (
             link.startswith("http")
-            and urlsplit(link).hostname == own
+            and hostname(link) == own
             and re.search(r"\d", urlsplit(link).path + urlsplit(link).query)
         ):
             groups[link_shape(link)].setdefault(link, element_text(anchor))
@@ -370,7 +384,7 @@ def appended(old: str, entry: dict[str, Any]) -> str:
 
 def host_of(url: str) -> str:
     """Host of the address that a person typed. Raises Problem."""
-    return (urlsplit(_address(url)).hostname or "").lower()
+    return hostname(_address(url))
 
 
 def add_to(folder: Path, entry: dict[str, Any]) -> Path:

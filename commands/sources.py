@@ -130,7 +130,7 @@ def health_of(home: Installation, now: datetime, only: list[str]) -> Sources:
             view = views.get(source.id) or SourceView(source.id)
             quiet = silence_of(view.cursor, now, source.every_min)
             readings = last_readings(view.cursor)
-            stop = board.of_source(source.id, source.hosts) or board.of_url(source.url)
+            stop = board.of(source)
             rows.append(Health(source, replace(view, cursor=None), quiet, readings, stop))
     rows.sort(
         key=lambda row: (not row.source.enabled, row.stop is None, not row.view.failures, row.source.id)

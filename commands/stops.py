@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from incidents import retention, stops
 from incidents.installation import Installation, Problem
@@ -30,7 +29,7 @@ def halt_target(home: Installation, text: str) -> Target:
         return Target("all", "")
     if home.bundle.source(text) is not None:
         return Target("source", text)
-    host = (urlsplit(text).hostname or "") if "://" in text else text
+    host = stops.hostname(text) if "://" in text else text
     known = sorted({host for source in home.bundle.sources for host in source.hosts})
     if "." in host or ":" in host or host in known:
         return Target("host", host)
@@ -83,22 +82,8 @@ def lift(home: Installation, kind: stops.Kind, what: Target, reason: str, actor:
 def enter_objection(
     home: Installation, what: Target, reason: str, actor: str, now: datetime
 ) -> retention.ObjectionReport:
-    """Remove what is stored, originals too, and bar it."""
-    return enter(home, what, reason, actor, now, "cli")
-
-
-def enter(
-    home: Installation, what: Target, reason: str, actor: str, now: datetime, channel: str
-) -> retention.ObjectionReport:
-    """The same from any channel. Raises incidents.states.Refused."""
-    # a list is read again and again: other answers of the same source may hold the page's text
-    files = traces.mentions(home, what.target) if what.scope == "page" else set()
-    with home.db.transaction() as session:
-        report = retention.objection(
-            session, what.scope, what.target, now, reason=reason, actor=actor, channel=channel, files=files
-        )
-    traces.discard(home, report.names)
-    return report
+    """Remove what is stored, originals too, and bar it. Raises incidents.states.Refused."""
+    return traces.object_to(home, what.scope, what.target, reason=reason, actor=actor, channel="cli", now=now)
 
 
 def table(home: Installation, found: list[Stop]) -> list[list[str]]:
@@ -138,7 +123,7 @@ def warnings(home: Installation) -> list[str]:
     board = stops.Stops(tuple(one for one in current if one.kind == "objection"))
     found = [one.sentence for one in current if one.kind == "halt"]
     for source in home.bundle.sources:
-        stop = board.of_source(source.id, source.hosts) or board.of_url(source.url)
+        stop = board.of(source)
         if source.enabled and stop is not None:
             found.append(
                 f"source {source.id} is enabled but not read: {stop.sentence}; set `enabled: false` in sources.yaml"

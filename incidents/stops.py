@@ -18,6 +18,7 @@ from urllib.parse import urldefrag, urlsplit
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from config.sources import Source
 from incidents import events
 from incidents.models import CrawlStop, IncidentEvent
 from incidents.states import Refused
@@ -66,9 +67,21 @@ class Stop:
         return f"{self.what} objected ({since}): nothing of it is fetched or stored"
 
 
+def hostname(url: str) -> str:
+    """Host of an address in lower case; "" of one that has none or is none ("http://[待补")."""
+    try:
+        return (urlsplit(url.strip()).hostname or "").lower()
+    except ValueError:
+        return ""
+
+
 def spellings(url: str) -> list[str]:
     """The address with and without a final slash, by http and by https, without its fragment."""
-    plain = urldefrag(url.strip()).url.removesuffix("/")
+    text = url.strip()
+    try:
+        plain = urldefrag(text).url.removesuffix("/")
+    except ValueError:  # no address that could be read, but still the one that a post came with
+        plain = text.partition("#")[0].removesuffix("/")
     rest = plain.partition("://")[2]
     forms = [f"http://{rest}", f"https://{rest}"] if plain.startswith(("http://", "https://")) else [plain]
     return [form + slash for form in forms for slash in ("", "/")]
@@ -102,15 +115,19 @@ class Stops:
             return found
         return next(filter(None, (self._host(host) for host in sorted(hosts))), None)
 
+    def of(self, source: Source) -> Stop | None:
+        """Why nothing of a source in sources.yaml may be fetched: as `of_source`, or its own address is stopped."""
+        return self.of_source(source.id, source.hosts) or self.of_url(source.url)
+
     def of_url(self, url: str) -> Stop | None:
         """Why an address may not be fetched, nor a post with it stored (host, prefix, page)."""
         if not self.rows or not url:
             return None
-        parts = urlsplit(url)
-        found = self._of("all").get("") or self._host((parts.hostname or "").lower())
+        host = hostname(url)
+        found = self._of("all").get("") or self._host(host)
         if found is not None:
             return found
-        if prefixes := self._of("prefix"):
+        if host and (prefixes := self._of("prefix")):
             bare = _bare(url)
             for prefix, stop in prefixes.items():
                 if _begins(bare, prefix):
@@ -161,8 +178,7 @@ def target_of(scope: str, target: str) -> str:
     if scope == "host":
         return _host_target(text)
     if scope == "prefix":
-        parts = urlsplit(text)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not text.lower().startswith(("http://", "https://")) or not hostname(text):
             raise Refused(
                 "网址前缀须以 http:// 或 https:// 开头。",
                 "a prefix is an address that begins with http:// or https://",
@@ -176,7 +192,7 @@ def target_of(scope: str, target: str) -> str:
 
 
 def _host_target(text: str) -> str:
-    host = (urlsplit(text).hostname or "" if "://" in text else text).lower().rstrip(".")
+    host = (hostname(text) if "://" in text else text).lower().rstrip(".")
     if not _HOST.fullmatch(host):
         raise Refused(
             f"“{text[:60]}”不是主机名。",

@@ -110,7 +110,7 @@ def run(
         with db.reading() as session:
             states = {state.source_id: state for state in list_states(session)}
         board = load_stops(db)
-        if (stop := board.of_source(source.id, source.hosts) or board.of_url(source.url)) is not None:
+        if (stop := board.of(source)) is not None:
             return Stop("stopped", f"{stop.sentence}; it goes on from here when it is started again", view)
         pauses = job.host_pauses(bundle.sources, states, now)
         if resting := [pauses[host] for host in source.hosts if host in pauses]:

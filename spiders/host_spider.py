@@ -111,8 +111,19 @@ class HostSpider(Spider):
                 run.fail(problem)
                 await self._finish(run)
                 continue
+            except (
+                Exception
+            ) as exc:  # as in `answered`: the other sources of this crawl are read all the same
+                log.exception("source %s: its first requests could not be made", run.source.id)
+                run.fail(
+                    SourceProblem(
+                        f"internal error before reading: {type(exc).__name__}: {exc}; please report it"
+                    )
+                )
+                await self._finish(run)
+                continue
             looks = [self._bind(request) for request in self._visits(run, connector)]
-            again = [self._again(run, post) for post in run.wanted]
+            again = [request for post in run.wanted if (request := self._again(run, post)) is not None]
             run.pending += len(requests) + len(looks) + len(again)
             for request in [*requests, *looks, *again]:
                 yield request
@@ -122,30 +133,39 @@ class HostSpider(Spider):
         run.counts, run.list_covers = connector.counts_of(run.source), connector.list_covers
         found = []
         for known in run.visits:
-            request = connector.visit(known)
+            try:
+                request = connector.visit(known)
+            except ValueError:  # an address that no request can be made of: the list may still tell
+                request = None
             if request is not None:
                 request.meta[VISIT] = known
                 run.asked_again.add(known.id)
                 found.append(request.replace(priority=-10))
         return found
 
-    def _again(self, run: SourceRun, post: Wanted) -> Request:
-        """The page of a post whose original is missing: after everything else, under the same rules."""
+    def _again(self, run: SourceRun, post: Wanted) -> Request | None:
+        """The page of a post whose original is missing: after everything else, under the same rules; None of one without an address."""
+        try:
+            request = Request(
+                post.url,
+                dont_filter=True,
+                priority=-10,
+                meta={RUN: run, PAGE: "", AGAIN: post.post_id},
+                callback=self.came_again,
+                errback=self.not_again,
+            )
+        except ValueError:
+            run.not_again(post.post_id, "the post has no web address", final=True)
+            return None
         run.tally.requests += 1
-        return Request(
-            post.url,
-            dont_filter=True,
-            priority=-10,
-            meta={RUN: run, PAGE: "", AGAIN: post.post_id},
-            callback=self.came_again,
-            errback=self.not_again,
-        )
+        return request
 
     async def came_again(self, response: Response) -> None:
         """The page of a post whose original is missing has come."""
         meta = response.request.meta if response.request is not None else response.meta
         run: SourceRun = meta[RUN]
         try:
+            self.check_stops(response.request or response)  # what was on its way is not kept any more
             asked = meta.get("redirect_urls", [response.url])[0]
             exchange = exchange_of(response, run.source.id, run.clock(), run.masked)
             wall = wall_of(asked, response.url, response.text if isinstance(response, TextResponse) else "")
@@ -155,6 +175,8 @@ class HostSpider(Spider):
                 run.not_again(meta[AGAIN], f"a wall stands before it (“{wall[1]}”)")
             else:
                 run.again(meta[AGAIN], exchange)
+        except Stopped as problem:
+            self._stopped_again(run, problem, meta[AGAIN])
         finally:
             await self._done(run)
 
@@ -164,6 +186,9 @@ class HostSpider(Spider):
         run: SourceRun = request.meta[RUN]
         exc = failure.value
         try:
+            if isinstance(exc, Stopped):
+                self._stopped_again(run, exc, request.meta[AGAIN])
+                return
             if isinstance(exc, Blocked):
                 run.fail(exc)
             sentence = (
@@ -257,7 +282,7 @@ class HostSpider(Spider):
         page: str = request.meta[PAGE]
         known: KnownPost | None = request.meta.get(VISIT)
         try:
-            if known is not None and not isinstance(exc, Blocked):
+            if known is not None and not isinstance(exc, Blocked | Stopped):
                 why = (
                     exc.sentence if isinstance(exc, SourceProblem) else self.shared.explain(exc, request.url)
                 )
@@ -298,6 +323,13 @@ class HostSpider(Spider):
             run.tally.skipped += 1
         else:
             run.fail(problem)
+
+    def _stopped_again(self, run: SourceRun, problem: Stopped, post_id: int) -> None:
+        """A page for the evidence was stopped: with its whole source it stays due, else it is tried later."""
+        if self.shared.board.current.of_source(run.source.id, run.source.hosts) is not None:
+            run.halt(problem)
+        else:
+            run.not_again(post_id, problem.sentence)
 
     async def _done(self, run: SourceRun) -> None:
         run.pending -= 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -43,6 +44,16 @@ class PostItem(BaseModel):
     def _storable(cls, value: Any) -> Any:
         # a title that a site cut in the middle of an emoji must not cost the whole source
         return storable(value) if isinstance(value, str) else value
+
+    @field_validator("url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        # "http://[待补" is no address: the post counts, and nothing that asks for hosts later stumbles over it
+        try:
+            urlsplit(value)
+        except ValueError:
+            return ""
+        return value
 
     @field_validator("published_at")
     @classmethod

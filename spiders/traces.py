@@ -1,4 +1,4 @@
-"""Where else a post stands: further answers in spool and evidence that hold its text, for an objection to remove."""
+"""Objections, and where else a post stands: further answers in spool and evidence that hold its text. Opens the transaction of an objection."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import json
 import re
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import datetime
 
-from incidents import evidence
+from incidents import evidence, retention
 from incidents.dossier import dossier, find_posts
 from incidents.installation import Installation
+from incidents.stops import Scope
 from incidents.vault import Damaged
 from incidents.warc import read
 from spiders.evidence_job import vault
@@ -24,6 +26,24 @@ def discard(home: Installation, names: Iterable[str]) -> int:
     """Delete these files wherever they lie; returns how many there were."""
     store = vault(home.bundle, home.keys)
     return sum(store.discard(name) for name in names)
+
+
+def object_to(
+    home: Installation, scope: Scope, target: str, *, reason: str, actor: str, channel: str, now: datetime
+) -> retention.ObjectionReport:
+    """Enter an objection, remove what is stored of it, originals too, and bar it; the one way from every channel.
+
+    Raises incidents.states.Refused for a target that cannot be meant, or without a reason.
+    """
+    # a list is read again and again: other answers of the same source may hold the page's text; they are looked for
+    # before the transaction, because reading the files may take long
+    files = mentions(home, target) if scope == "page" else set()
+    with home.db.transaction() as session:
+        report = retention.objection(
+            session, scope, target, now, reason=reason, actor=actor, channel=channel, files=files
+        )
+    discard(home, report.names)
+    return report
 
 
 def mentions(home: Installation, url: str) -> set[str]:

@@ -241,6 +241,10 @@ def test_the_command_prints_the_entry_and_writes_it_on_wish(
         assert written.exit_code == 0
         added = load_sources(tmp_path / "sources.yaml")[-1]
         assert (added.url, added.enabled) == (f"{site.url}/f", False)
+        (tmp_path / "sources.yaml").write_text("sources: []\n", "utf-8")
+        both = run.invoke(cli.app, [*words, "--json", "--write"])
+        assert json.loads(both.stdout)["url"] == f"{site.url}/f"
+        assert [one.url for one in load_sources(tmp_path / "sources.yaml")] == [f"{site.url}/f"]
         assert run.invoke(cli.app, ["--config", str(tmp_path), "halt", "--reason", "x"]).exit_code == 0
         refused = run.invoke(cli.app, words)
         assert "halted by" in str(refused.exception)

@@ -14,11 +14,10 @@ from console.render import page
 from console.rights import need_all
 from incidents import retention, stops
 from incidents.installation import Installation
-from incidents.session import Session
 from incidents.states import Refused
 from incidents.stops import Scope
 from spiders.redact import pseudonym
-from spiders.traces import discard, mentions
+from spiders.traces import object_to
 
 router = APIRouter(include_in_schema=False)
 
@@ -71,17 +70,18 @@ def halt(
     """Stop everything, one source or one host; crawls under way end within two seconds."""
     scope, _, target = form.text("what", 300).partition(":")
 
-    def act(session: Session) -> None:
-        stops.make(
-            session,
-            "halt",
-            cast("Scope", scope),
-            target,
-            reason=form.text("reason", 500),
-            actor=here.account.login,
-            channel="console",
-            now=here.now,
-        )
+    def act() -> None:
+        with here.console.db.transaction() as session:
+            stops.make(
+                session,
+                "halt",
+                cast("Scope", scope),
+                target,
+                reason=form.text("reason", 500),
+                actor=here.account.login,
+                channel="console",
+                now=here.now,
+            )
 
     return _done(here, form, act, "halted")
 
@@ -93,7 +93,7 @@ def enter(
     """Enter an objection. The name of an author is turned into the pseudonym here and kept nowhere."""
     scope, target = cast("Scope", form.text("scope", 20)), form.text("target", 500)
 
-    def act(session: Session) -> None:
+    def act() -> None:
         named = target
         if form.text("sure", 5) != "1":
             raise Refused(
@@ -104,24 +104,17 @@ def enter(
             if here.console.bundle.source(source) is None:
                 raise Refused("作者异议须选择信源。", "an author's objection needs the source")
             named = pseudonym(here.console.keys.pseudonym, source, target) or ""
-        files = mentions(home, named) if scope == "page" else set()
-        report = retention.objection(
-            session,
+        object_to(
+            Installation(here.console.db, here.console.bundle, here.console.keys),
             scope,
             named,
-            here.now,
             reason=form.text("reason", 500),
             actor=here.account.login,
             channel="console",
-            files=files,
+            now=here.now,
         )
-        gone.update(report.names)
 
-    home = Installation(here.console.db, here.console.bundle, here.console.keys)
-    gone: set[str] = set()
-    answer = _done(here, form, act, "objected")
-    discard(home, gone)
-    return answer
+    return _done(here, form, act, "objected")
 
 
 @router.post("/stops/lift")
@@ -130,25 +123,25 @@ def lift(
 ) -> Response:
     """Take a halt or an objection back, with a reason."""
 
-    def act(session: Session) -> None:
-        stops.lift(
-            session,
-            "objection" if form.text("kind", 20) == "objection" else "halt",
-            form.text("scope", 20),
-            form.text("target", 600),
-            reason=form.text("reason", 500),
-            actor=here.account.login,
-            channel="console",
-            now=here.now,
-        )
+    def act() -> None:
+        with here.console.db.transaction() as session:
+            stops.lift(
+                session,
+                "objection" if form.text("kind", 20) == "objection" else "halt",
+                form.text("scope", 20),
+                form.text("target", 600),
+                reason=form.text("reason", 500),
+                actor=here.account.login,
+                channel="console",
+                now=here.now,
+            )
 
     return _done(here, form, act, "lifted")
 
 
-def _done(here: Visit, form: Posted, act: Callable[[Session], None], name: str) -> Response:
+def _done(here: Visit, form: Posted, act: Callable[[], None], name: str) -> Response:
     try:
-        with here.console.db.transaction() as session:
-            act(session)
+        act()
     except Refused as refusal:
         sentence = refusal.en if here.lang == "en" else refusal.zh
         return _show(here, status=409, error=sentence, draft=form)

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 from scrapy import Request
 from scrapy.http import Response
@@ -18,6 +18,7 @@ from config.sources import Source
 from incidents import hot_titles
 from incidents.revisits import KnownPost
 from incidents.source_health import GARBLED
+from incidents.stops import hostname
 from spiders.browser import RENDER
 from spiders.extract import Article, extract
 from spiders.items import PostItem, Unusable
@@ -76,7 +77,7 @@ class Connector(ABC):
 
     def visit(self, known: KnownPost) -> Request | None:
         """The request that looks at a known post again: its page, if a host of the source has it; None: only the list tells."""
-        if (urlsplit(known.url).hostname or "").lower() not in self.run.source.hosts:
+        if hostname(known.url) not in self.run.source.hosts:
             return None
 
         async def step(response: Response) -> AsyncIterator[Found]:
@@ -238,7 +239,7 @@ class Connector(ABC):
 
     def elsewhere(self, link: str, ident: str, what: str) -> Unusable | None:
         """Why `what` (the row, the thread) is set aside: its link leads to a host that is not the source's; None when it does not."""
-        host = (urlsplit(link).hostname or "").lower()
+        host = hostname(link)
         if host in self.run.source.hosts:
             return None
         reason = f"{what} leads to {host or 'no host'}, which is not in allow_hosts"
@@ -409,9 +410,22 @@ def status_problem(response: Response) -> SourceProblem:
     return SourceProblem(f"{response.url} answered status {response.status}")
 
 
+def joined(base: str, href: str) -> str:
+    """The address that a link on the page `base` leads to; "" when it is none ("http://[待补")."""
+    try:
+        return str(urljoin(base, href.strip()))
+    except ValueError:
+        return ""
+
+
 def canonical(url: str) -> str:
-    """`url` without fragment and without parameters that only name the reader or the way here."""
-    parts = urlsplit(url.strip())
+    """`url` without fragment and without parameters that only name the reader or the way here; "" of one that is no address."""
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:
+        return ""
+    if not any(parts):
+        return ""
     query = [
         (key, value)
         for key, value in parse_qsl(parts.query, keep_blank_values=True)

@@ -6,14 +6,14 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from typing import cast
-from urllib.parse import urljoin, urlsplit
 
 from lxml.html import HtmlElement  # type: ignore[import-untyped]
 from scrapy import Request
 from scrapy.http import Response
 
 from config.sources import ListedSource
-from spiders.connectors.base import Connector, Found, canonical, page_id
+from incidents.stops import hostname
+from spiders.connectors.base import Connector, Found, canonical, joined, page_id
 from spiders.dates import parse_when
 from spiders.extract import select
 from spiders.pageback import Place
@@ -118,10 +118,10 @@ class ColumnConnector(Connector):
                 href = (anchor.get("href") or "").strip()
                 if not href or href.startswith(("#", "javascript:", "mailto:", "tel:")):
                     continue
-                link = canonical(urljoin(base, href))
+                link = canonical(joined(base, href))
                 if (
                     link == own
-                    or (urlsplit(link).hostname or "") not in self.source.hosts
+                    or hostname(link) not in self.source.hosts
                     or (pattern and not pattern.search(link))
                 ):
                     continue
@@ -138,7 +138,7 @@ class ColumnConnector(Connector):
         for element in select(root, self.source.next_selector):
             href = (element.get("href") or "").strip()
             if href and not href.startswith(("#", "javascript:")):
-                return str(urljoin(base, href))
+                return joined(base, href)
         return ""
 
 

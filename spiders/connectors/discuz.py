@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from lxml.html import HtmlElement  # type: ignore[import-untyped]
 from scrapy import Request
@@ -15,7 +15,8 @@ from scrapy.http import Response
 
 from config.sources import DiscuzSource
 from incidents.revisits import KnownPost
-from spiders.connectors.base import Connector, Found, canonical, provenance
+from incidents.stops import hostname
+from spiders.connectors.base import Connector, Found, canonical, joined, provenance
 from spiders.connectors.rss import ACCEPT, read_feed
 from spiders.dates import is_future, parse_when
 from spiders.items import PostItem, Unusable
@@ -196,7 +197,7 @@ class DiscuzConnector(Connector):
                 reason="the row names no thread",
                 payload={"row": element_text(row)[:200]} if not tid.isdigit() else {},
             )
-        link = thread_url(urljoin(base, anchors[0].get("href") or ""))
+        link = thread_url(joined(base, anchors[0].get("href") or ""))
         if foreign := self.elsewhere(link, tid, "the thread"):
             return foreign
         cells = row.cssselect("td.by, td.author")
@@ -225,10 +226,9 @@ class DiscuzConnector(Connector):
             raise self.not_expected(text, "a feed")
         threads: dict[str, Thread] = {}
         for entry in feed.entries:
-            link = thread_url(urljoin(response.url, str(entry.get("link", ""))))
+            link = thread_url(joined(response.url, str(entry.get("link", ""))))
             tid = _THREAD.search(link)
-            host = (urlsplit(link).hostname or "").lower()
-            if not tid or host not in self.source.hosts:
+            if not tid or hostname(link) not in self.source.hosts:
                 yield Unusable(
                     source_id=self.source.id,
                     field="url",
@@ -398,7 +398,7 @@ def _page(url: str, number: int) -> str:
 
 def _base(root: HtmlElement, url: str) -> str:
     bases = root.cssselect("base[href]")
-    return str(urljoin(url, bases[0].get("href").strip())) if bases else url
+    return joined(url, bases[0].get("href")) or url if bases else url
 
 
 def _message(root: HtmlElement) -> str:

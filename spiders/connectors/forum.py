@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
-from urllib.parse import urldefrag, urljoin
+from urllib.parse import urldefrag
 
 from lxml.html import HtmlElement  # type: ignore[import-untyped]
 from scrapy import Request
@@ -17,7 +17,7 @@ from scrapy.http import Response
 
 from config.sources import ForumSource
 from incidents.revisits import KnownPost
-from spiders.connectors.base import Found, canonical, page_id, provenance, wall_problem, why_no_text
+from spiders.connectors.base import Found, canonical, joined, page_id, provenance, wall_problem, why_no_text
 from spiders.connectors.column import ColumnConnector
 from spiders.dates import is_future, parse_when
 from spiders.extract import select
@@ -115,7 +115,7 @@ class ForumConnector(ColumnConnector):
                 for one in select(row, self.source.activity_selector)
             )
             for anchor in row.iter("a"):
-                found.setdefault(page_id(urljoin(base, (anchor.get("href") or "").strip())), shown)
+                found.setdefault(page_id(joined(base, anchor.get("href") or "")), shown)
         return found
 
     # --- threads
@@ -203,8 +203,13 @@ class ForumConnector(ColumnConnector):
             return ""
         for element in select(root, self.source.thread_next_selector):
             href = (element.get("href") or "").strip()
-            target = str(urldefrag(urljoin(base, href)).url)
-            if href and not href.startswith(("#", "javascript:")) and target != urldefrag(base).url:
+            target = str(urldefrag(joined(base, href)).url)
+            if (
+                href
+                and target
+                and not href.startswith(("#", "javascript:"))
+                and target != urldefrag(base).url
+            ):
                 return target
         return ""
 

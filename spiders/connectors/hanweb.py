@@ -14,7 +14,7 @@ from scrapy import Request
 from scrapy.http import Response
 
 from config.sources import HanwebSource
-from spiders.connectors.base import Connector, Found, canonical, page_id
+from spiders.connectors.base import Connector, Found, canonical, joined, page_id
 from spiders.dates import parse_when
 from spiders.items import Unusable
 from spiders.pageback import Place
@@ -297,7 +297,7 @@ class HanwebConnector(Connector):
         anchor = next(
             (a for a in anchors if a.get("title")), max(anchors, key=lambda a: len(element_text(a)))
         )
-        link = canonical(urljoin(base, anchor.get("href").strip()))
+        link = canonical(joined(base, anchor.get("href")))
         numbered = _ARTICLE.search(urlsplit(link).path)
         number = int(numbered.group(1) or numbered.group(2)) if numbered else None
         ident = str(number) if number is not None else page_id(link)

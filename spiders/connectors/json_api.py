@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 import jmespath
 from scrapy import Request
@@ -14,7 +14,7 @@ from scrapy.http import Response
 
 from config.sources import JsonSource, Source
 from incidents.revisits import KnownPost
-from spiders.connectors.base import Connector, Found, canonical, provenance
+from spiders.connectors.base import Connector, Found, canonical, joined, provenance
 from spiders.dates import is_future, parse_when
 from spiders.items import PostItem, Unusable
 from spiders.pageback import Place
@@ -217,12 +217,12 @@ class JsonConnector(Connector):
         if pages.kind == "link":
             header = b",".join(response.headers.getlist("Link")).decode("latin-1")
             match = _LINK_NEXT.search(header)
-            target = urljoin(url, match.group(1)) if match else ""
+            target = joined(url, match.group(1)) if match else ""
         elif pages.kind in ("cursor", "next"):
             found = jmespath.search(pages.cursor, answer)
             target = str(found) if found not in (None, "", False) else ""
             if pages.kind == "next" and target:
-                target = urljoin(url, target)
+                target = joined(url, target)
         else:
             target = "more" if entries else ""
         if not target:
@@ -271,7 +271,7 @@ class JsonConnector(Connector):
         return PostItem(
             source_id=self.source.id,
             external_id=external_id(str(key)),
-            url=canonical(urljoin(self.source.url, str(values["url"]))) if values.get("url") else "",
+            url=canonical(joined(self.source.url, str(values["url"]))) if values.get("url") else "",
             title=title,
             text=text or title,
             published_at=when,

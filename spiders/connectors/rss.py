@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import feedparser  # type: ignore[import-untyped]
 from scrapy import Request
 from scrapy.http import Response
 
-from spiders.connectors.base import Connector, Found, canonical, provenance
+from spiders.connectors.base import Connector, Found, canonical, joined, provenance
 from spiders.dates import is_future, parse_when
 from spiders.items import PostItem, Unusable
 from spiders.pageback import Place
@@ -98,7 +98,7 @@ class RssConnector(Connector):
             return ""
         for link in feed.feed.get("links", []):
             if link.get("rel") == "next" and link.get("href"):
-                return urljoin(base, str(link["href"]))
+                return joined(base, str(link["href"]))
         param: str = getattr(source, "page_param", "")
         if not param:
             return ""
@@ -148,14 +148,18 @@ class RssConnector(Connector):
             yield self.ask(item.url, self.article_step(item.external_id, hint), page=item.external_id)
 
     def _item(self, entry: Any, charset: str) -> PostItem | Unusable:
-        link = canonical(str(entry.get("link", ""))) if entry.get("link") else ""
+        raw_link = str(entry.get("link") or "")
+        if raw_link == entry.get("id") and not raw_link.startswith(("http://", "https://")):
+            raw_link = ""  # feedparser takes a guid for a link: "g-17" is no page of the site
+        link = canonical(joined(self.run.source.url, raw_link)) if raw_link else ""
         title = plain(str(entry.get("title", "")))
         contents = [str(part.get("value", "")) for part in entry.get("content", [])] + [
             str(entry.get("summary", ""))
         ]
         text = max((plain(part) for part in contents), key=len)
         raw_date = str(entry.get("published") or entry.get("updated") or entry.get("created") or "")
-        key = str(entry.get("id") or "").strip() or link
+        # by the link as it stands in the feed: what was stored under it before stays the same post
+        key = str(entry.get("id") or "").strip() or (raw_link and (canonical(raw_link) or raw_link))
         ident = external_id(key) if key else external_id(title, raw_date, text)
         if not title and not text:
             return Unusable(

@@ -7,14 +7,15 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import cast
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import lxml.etree  # type: ignore[import-untyped]
 from scrapy import Request
 from scrapy.http import Response
 
 from config.sources import SitemapSource
-from spiders.connectors.base import Connector, Found, canonical, page_id
+from incidents.stops import hostname
+from spiders.connectors.base import Connector, Found, canonical, joined, page_id
 from spiders.dates import SHANGHAI, parse_when
 from spiders.pageback import Place
 from spiders.pagetext import BodyTooLarge, decode, gunzip
@@ -83,14 +84,15 @@ class SitemapConnector(Connector):
             return
         if urlsplit(url).path == "/robots.txt":
             self.run.is_index(url)
-            lines = re.findall(r"(?im)^\s*sitemap:\s*(\S+)", decode(response.body)[0])
+            named = re.findall(r"(?im)^\s*sitemap:\s*(\S+)", decode(response.body)[0])
+            lines = [found for line in named if (found := joined(url, line))]
             if self.run.back is not None:
                 self.run.tally.lists_read += 1
-                self._later([(urljoin(url, line), depth + 1) for line in lines])
+                self._later([(line, depth + 1) for line in lines])
                 return
             for line in lines:
                 if self._asked < MAX_SITEMAPS:
-                    yield self._ask_map(urljoin(url, line), depth + 1)
+                    yield self._ask_map(line, depth + 1)
             return
         try:
             body = gunzip(response.body, int(self.run.settings.max_body_mb * 10 * 1024 * 1024))
@@ -102,10 +104,11 @@ class SitemapConnector(Connector):
         fresh = self._fresh(entries)
         if kind == "sitemapindex":
             self.run.is_index(url)
+            fresh = [entry for entry in fresh if joined(url, entry.loc)]
             if self.run.back is not None:
                 self.run.tally.lists_read += 1
                 deeper = fresh if depth < MAX_DEPTH else []
-                self._later([(urljoin(url, entry.loc), depth + 1) for entry in deeper])
+                self._later([(joined(url, entry.loc), depth + 1) for entry in deeper])
                 return
             for entry in fresh:
                 if depth >= MAX_DEPTH or self._asked >= MAX_SITEMAPS:
@@ -113,7 +116,7 @@ class SitemapConnector(Connector):
                         f"more than {MAX_SITEMAPS} sitemaps or {MAX_DEPTH} levels; the rest is left out"
                     )
                     break
-                yield self._ask_map(urljoin(url, entry.loc), depth + 1)
+                yield self._ask_map(joined(url, entry.loc), depth + 1)
             return
         async for request in self._pages(url, fresh):
             yield request
@@ -131,10 +134,8 @@ class SitemapConnector(Connector):
         pattern = re.compile(self.source.link_pattern) if self.source.link_pattern else None
         pages: dict[str, tuple[str, Entry]] = {}
         for entry in sorted(entries, key=lambda e: e.lastmod.timestamp() if e.lastmod else 0.0, reverse=True):
-            link = canonical(urljoin(base, entry.loc))
-            if (urlsplit(link).hostname or "") in self.source.hosts and (
-                pattern is None or pattern.search(link)
-            ):
+            link = canonical(joined(base, entry.loc))
+            if hostname(link) in self.source.hosts and (pattern is None or pattern.search(link)):
                 pages.setdefault(page_id(link), (link, entry))
         self.run.tally.found += len(pages)
         new = await self.run.unknown(list(pages))

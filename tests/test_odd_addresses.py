@@ -1,0 +1,87 @@
+"""Addresses that are none ("http://[待补"): they cost no post, no source and no page, and nothing goes around a stop by them."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from analysis.heat import media_share
+from commands import add_source
+from incidents import stops
+from incidents.installation import Problem
+from incidents.models import Post
+from incidents.session import Database
+from incidents.sources import list_states
+from incidents.states import Refused
+from incidents.stops import Stop, Stops, hostname
+from spiders.connectors.base import canonical, joined, page_id
+from spiders.items import PostItem
+from tests.fakes.crawl import NOW, crawl, source
+from tests.fakes.site import Site, article, rss
+
+ODD = ("http://[待补", "https://]", "http://[::1", "//[x", "http://[待补]/a#b")
+WORDS = "历下区某小区自来水发黄已经三天，居民多次拨打热线反映，物业表示正在检修。\n" * 4
+
+
+@pytest.mark.parametrize("url", ODD)
+def test_an_address_that_is_none_has_no_host_and_is_asked_like_any_other(url: str) -> None:
+    assert hostname(url) == ""
+    rows = (
+        Stop("objection", "host", "a.cn", "r", "lin", NOW),
+        Stop("objection", "prefix", "a.cn/u/", "r", "lin", NOW),
+        Stop("objection", "page", stops.page_key("http://a.cn/1"), "r", "lin", NOW),
+    )
+    assert Stops(rows).of_url(url) is None
+    assert Stops((Stop("objection", "page", stops.page_key(url), "r", "lin", NOW),)).of_url(url) is not None
+    assert Stops((Stop("halt", "all", "", "r", "lin", NOW),)).of_url(url) is not None
+    assert media_share([url, "https://www.people.com.cn/a"]) == 1.0
+    assert joined("http://a.cn/x", url) == ""
+    assert canonical(url) == ""
+    item = PostItem(source_id="s", external_id="1", url=url, text="停水")
+    assert (item.url, item.text) == ("", "停水")
+
+
+@pytest.mark.parametrize("scope", ["host", "prefix"])
+@pytest.mark.parametrize("url", ODD)
+def test_a_stop_of_no_address_is_refused_in_a_sentence(scope: str, url: str) -> None:
+    with pytest.raises(Refused):
+        stops.target_of(scope, url)
+
+
+@pytest.mark.parametrize("url", [*ODD, "https://lin:secret@a.cn/", "ftp://a.cn/"])
+def test_a_site_is_not_looked_at_by_no_address_nor_with_a_login(url: str) -> None:
+    with pytest.raises(Problem) as said:
+        add_source.host_of(url)
+    assert "secret" not in str(said.value)
+
+
+def test_a_site_with_broken_links_is_read_all_the_same(db: Database) -> None:
+    with Site() as site:
+        site.page("/1", article("自来水发黄", WORDS))
+        site.page("/2", article("路灯不亮", WORDS + "二"))
+        links = (
+            '<li><a href="http://[待补">稿件待补充的一条标题</a></li><li><a href="/1">自来水发黄三天</a></li>'
+        )
+        site.page("/col", f"<html><body><ul>{links}</ul></body></html>")
+        locs = "".join(f"<url><loc>{url}</loc></url>" for url in ("http://[待补", f"{site.url}/2"))
+        site.page("/map", f'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{locs}</urlset>')
+        entries = [
+            {"title": "井盖松动", "link": "http://[待补", "text": "井盖松动三天"},
+            {"title": "公交太少", "link": "/bus/3.html", "text": "公交太少"},
+        ]
+        site.page("/f", rss(entries), kind="text/xml")
+        crawl(
+            db,
+            source("col", "column", f"{site.url}/col", link_pattern="."),
+            source("map", "sitemap", f"{site.url}/map"),
+            source("feed", "rss", f"{site.url}/f"),
+        )
+        with db.reading() as session:
+            rows = session.execute(select(Post.title, Post.url, Post.external_id))
+            found = {title: (url, key) for title, url, key in rows}
+            states = {state.source_id: state.state for state in list_states(session)}
+    assert set(found) == {"自来水发黄", "路灯不亮", "井盖松动", "公交太少"}
+    assert states == {"col": "ok", "map": "ok", "feed": "ok"}
+    assert found["井盖松动"][0] == ""
+    # a relative link is completed; the post keeps the key that it had before
+    assert found["公交太少"] == (f"{site.url}/bus/3.html", page_id("/bus/3.html"))
