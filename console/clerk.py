@@ -41,12 +41,16 @@ def posts(
             post.about,
             post.tone,
             post.districts[0] if len(post.districts) == 1 else "",
+            (post.words_before,) if post.words_before else (),
         )
-        said = complained.accused(departments, text, incident.district) - set(about.cleared)
+        said = complained.accused(departments, text, incident.district) | about.by_post.get(
+            post.id, frozenset()
+        )
+        said -= set(about.cleared)
         if departments.touched(unit, said):
             left_out += 1
         else:
-            kept.append(replace(post, url="", external_id="", engagement={}))
+            kept.append(replace(post, url="", external_id="", engagement={}, words_before=""))
     return kept, left_out
 
 

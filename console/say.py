@@ -32,6 +32,16 @@ def safe_url(url: str) -> str:
     return url if url.startswith(("http://", "https://")) else ""
 
 
+#: parts that there are several of: how their names begin, whose name follows, and what they are
+_PARTS_OF = (
+    ("door.", "channel", "渠道应答"),
+    ("canary.", "channel", "渠道自检"),
+    ("job:send:", "channel", "发送"),
+    ("job:intake:", "source", "接收数据"),
+    ("refused:", "source", "推送被拒"),
+)
+
+
 class Say:
     """Times, words and names in the reader's language; `say` in templates."""
 
@@ -48,6 +58,15 @@ class Say:
     def words(self, table: str, codes: Sequence[object]) -> str:
         """The names of several codes."""
         return ("、" if self.zh else ", ").join(self.word(table, code) for code in codes)
+
+    def part(self, name: str) -> str:
+        """The name of a part of the system that gives a sign of life; of a channel's or a source's part with its own name."""
+        for begin, table, code in _PARTS_OF:
+            if name.startswith(begin):
+                own = name.removeprefix(begin)
+                which = self.source(own) if table == "source" else self.word(table, own)
+                return f"{self.here.t(code)} · {which}"
+        return self.word("part", name)
 
     def reason(self, given: Suggestion | OnDuty) -> str:
         """Why a department is suggested, or why a person is on duty, in the reader's language."""

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from incidents.dialect import insert_into
 from incidents.models import Heartbeat
 
 
@@ -28,8 +28,7 @@ def beat(session: Session, name: str, now: datetime, value: dict[str, Any] | Non
     row = session.get(Heartbeat, name)
     if row is None:
         # two processes may write the first sign of life at once
-        insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-        first = insert(Heartbeat).values(name=name, ok_at=now, value=value or {})
+        first = insert_into(session, Heartbeat).values(name=name, ok_at=now, value=value or {})
         session.execute(first.on_conflict_do_nothing(index_elements=["name"]))
         row = session.get_one(Heartbeat, name)
     row.ok_at = now

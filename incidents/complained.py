@@ -16,6 +16,7 @@ from config.departments import Departments
 from config.units import Complaint
 from incidents.models import Incident, IncidentPost, Judgement, Post
 from incidents.queries import family
+from incidents.revisions import words_before
 from incidents.states import Assign, Refused, Situation
 
 #: one post that accuses a unit in so many words is enough; posts that are about a unit without saying so count
@@ -33,6 +34,8 @@ class Text:
     about: str = ""
     tone: str = ""
     district: str = ""
+    #: what it said before it was edited: who takes a name out again did complain
+    before: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,11 +84,7 @@ def weigh(
     total = 0
     for text in texts:
         total += 1
-        # praise and news name offices too
-        about = text.about if text.tone == "neg" else ""
-        found = departments.reader.complaints(
-            text.title, text.text, about=about, district=text.district or district
-        )
+        found = _found(departments, text, district)
         if found:
             by_post[text.post_id] = frozenset(one.unit for one in found)
         for one in found:
@@ -102,11 +101,20 @@ def weigh(
 
 def accused(departments: Departments, text: Text, district: str = "") -> frozenset[str]:
     """Pure: units that one text complains about, whether they count for its incident or not."""
+    return frozenset(one.unit for one in _found(departments, text, district))
+
+
+def _found(departments: Departments, text: Text, district: str) -> list[Complaint]:
+    """Complaints of one text as it is, and those that only stood there before an edit; a unit once."""
+    # praise and news name offices too
     about = text.about if text.tone == "neg" else ""
-    found = departments.reader.complaints(
-        text.title, text.text, about=about, district=text.district or district
-    )
-    return frozenset(one.unit for one in found)
+    where = text.district or district
+    found = list(departments.reader.complaints(text.title, text.text, about=about, district=where))
+    for words in text.before:
+        units = {one.unit for one in found}
+        earlier = departments.reader.complaints("", words, district=where)
+        found += [one for one in earlier if one.unit not in units]
+    return found
 
 
 def read(
@@ -128,6 +136,8 @@ def read(
         .order_by(Post.published_at, Post.id)
         .limit(limit)
     )
+    rows = session.execute(query).all()
+    before = words_before(session, [row[0] for row in rows])
     texts = [
         Text(
             row[0],
@@ -136,8 +146,9 @@ def read(
             row[3] or "",
             row[4] or "",
             row[5][0] if row[5] and len(row[5]) == 1 else "",
+            before.get(row[0], ()),
         )
-        for row in session.execute(query)
+        for row in rows
     ]
     return weigh(departments, texts, district=district, named=situation.named, cleared=situation.cleared)
 

@@ -6,7 +6,7 @@ some eight rows. Heat and grade use the newest numbers (`post.engagement`); the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,8 +14,7 @@ from typing import Any
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
-from incidents.judgements import family_posts
-from incidents.models import JsonDict, Post, PostCount
+from incidents.models import JsonDict, PostCount
 
 LEAST, MOST = timedelta(hours=1), timedelta(days=1)
 
@@ -65,40 +64,11 @@ def far_enough(one: Measure, last: datetime | None) -> bool:
 def interactions(counts: Mapping[str, Any]) -> int:
     """Likes, comments and reposts together; views are no act."""
     names = ("likes", "comments", "reposts")
-    return sum(int(counts[n]) for n in names if isinstance(counts.get(n), int | float) and counts[n] > 0)
+    values = (counts.get(name) for name in names)
+    return sum(int(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool) and v > 0)
 
 
 def series_of(session: Session, post_id: int) -> list[tuple[datetime, JsonDict]]:
     """The kept counts of one post, oldest first."""
     query = select(PostCount.at, PostCount.counts).where(PostCount.post_id == post_id).order_by(PostCount.at)
     return [(at.astimezone(UTC), counts) for at, counts in session.execute(query)]
-
-
-@dataclass(frozen=True)
-class Growth:
-    """Interactions of an incident's posts: now, and how many of them came in the last day."""
-
-    total: int
-    last_day: int
-    posts: int  # that show any
-
-
-def growth_of(session: Session, incident_ids: Iterable[int], now: datetime) -> Growth:
-    """How much the posts of these incidents are liked, answered and passed on, by the newest numbers."""
-    ids = family_posts(session, incident_ids)
-    newest: dict[int, int] = {}
-    for at in range(0, len(ids), 400):
-        query = select(Post.id, Post.engagement).where(Post.id.in_(ids[at : at + 400]))
-        newest.update({row[0]: interactions(row[1] or {}) for row in session.execute(query)})
-    seen = {post: total for post, total in newest.items() if total}
-    before: dict[int, int] = {}
-    wanted = list(seen)
-    for at in range(0, len(wanted), 400):
-        kept = (
-            select(PostCount.post_id, PostCount.counts)
-            .where(PostCount.post_id.in_(wanted[at : at + 400]), PostCount.at <= now - timedelta(days=1))
-            .order_by(PostCount.at)
-        )
-        before.update({row[0]: interactions(row[1]) for row in session.execute(kept)})
-    total = sum(seen.values())
-    return Growth(total, max(0, total - sum(before.values())), len(seen))

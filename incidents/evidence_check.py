@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from incidents import evidence
 from incidents.evidence import EvidenceView
 from incidents.models import IncidentEvent, Post, PostRevision
-from incidents.posts import content_sha256
+from incidents.revisions import content_sha256
 from incidents.vault import Damaged, Vault
 from incidents.warc import read
 

@@ -145,7 +145,10 @@ class Waiting:
 
 
 def waiting(session: Session, now: datetime, limit: int = 500) -> list[Waiting]:
-    """Titles not judged yet, and those without an incident as long as the week after them runs; oldest first."""
+    """Titles not judged yet, and those without an incident as long as the week after them runs.
+
+    Those not judged yet come first: however many old ones wait for an incident, a new title waits for none of them.
+    """
     query = (
         select(HotTitle)
         .where(
@@ -154,7 +157,7 @@ def waiting(session: Session, now: datetime, limit: int = 500) -> list[Waiting]:
                 HotTitle.incident_id.is_(None) & (HotTitle.first_seen_at >= now - AROUND),
             )
         )
-        .order_by(HotTitle.id)
+        .order_by(HotTitle.judged_at.is_not(None), HotTitle.id)
         .limit(limit)
     )
     return [
@@ -298,7 +301,7 @@ def recall(
     wanted |= {verdict.incident_id for verdict in said.values()}
     roots = _roots(session, {id_ for id_ in wanted if id_ is not None})
     watching = frozenset(watched)
-    views = [_view(row, said.get(row.id), roots, watching, as_of) for row in rows]
+    views = [_view(row, _word_on(row, said), roots, watching, as_of) for row in rows]
     return Recall(
         tuple(_fold([view for view in views if view.outcome in COUNTED])),
         tuple(view for view in views if view.outcome not in COUNTED),
@@ -313,6 +316,12 @@ def _verdicts(session: Session, ids: Sequence[int], as_of: datetime | None) -> d
             query = query.where(HotVerdict.decided_at < as_of)
         found.update({row.title_id: row for row in session.scalars(query)})
     return found
+
+
+def _word_on(row: HotTitle, said: dict[int, HotVerdict]) -> HotVerdict | None:
+    """What a person said of this title. A word from before it was seen was on a removed one: SQLite gives its id again."""
+    found = said.get(row.id)
+    return found if found is not None and found.decided_at >= row.first_seen_at else None
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ def decide(
                 f"No incident has the number {number.strip()!r}; check it.",
             )
     held = session.get(HotVerdict, title_id)
+    before = held.verdict if held is not None and held.decided_at >= title.first_seen_at else ""
     record_act(
         session,
         EVENT,
@@ -57,7 +58,7 @@ def decide(
             "title": title_id,
             "verdict": verdict,
             "of_incident": incident_id,
-            "was": held.verdict if held is not None else "",
+            "was": before,
             "decided_at": now.isoformat(),
         },
         actor=actor,

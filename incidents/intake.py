@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from incidents.dialect import insert_into
 from incidents.models import IntakeReceipt, JsonDict
 
 
@@ -34,9 +34,8 @@ class Receipt:
 
 def write_receipt(session: Session, receipt: Receipt) -> bool:
     """Keep a receipt; False when one of this digest is there already, which then stays as it is."""
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     statement = (
-        insert(IntakeReceipt)
+        insert_into(session, IntakeReceipt)
         .values(
             source_id=receipt.source_id,
             digest=receipt.digest,

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
+from incidents.counts import interactions
 from incidents.models import Incident, IncidentHour, IncidentPost, Judgement, Post
 
 _CHUNK = 400
@@ -224,15 +225,10 @@ def parts_of(session: Session, incident_id: int, limit: int) -> list[Part]:
         .order_by(Post.id.desc())
         .limit(limit)
     )
-    return [Part(f"{row[0]}\n{row[1]}", row[2], _interactions(row[3])) for row in session.execute(query)]
+    return [Part(f"{row[0]}\n{row[1]}", row[2], interactions(row[3] or {})) for row in session.execute(query)]
 
 
 def recent_interactions(session: Session, limit: int) -> list[int]:
     """Likes, comments and reposts of the last judged posts."""
     query = select(Post.engagement).where(Post.judged_at.is_not(None)).order_by(Post.id.desc()).limit(limit)
-    return [_interactions(value) for value in session.scalars(query)]
-
-
-def _interactions(engagement: Any) -> int:
-    values = engagement.values() if isinstance(engagement, dict) else ()
-    return sum(int(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool) and v > 0)
+    return [interactions(value or {}) for value in session.scalars(query)]

@@ -6,17 +6,17 @@ A cluster is an `incident` row in state `watching`; it gets a number and its fir
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Insert, case, func, literal, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.util import identity_key
 
 from incidents import labels
+from incidents.dialect import insert_into
 from incidents.models import (
     Incident,
     IncidentHour,
@@ -81,10 +81,6 @@ class HourCount:
     negative: int
 
 
-def _insert(session: Session, table: Any) -> Any:
-    return (postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert)(table)
-
-
 def save_judgements(session: Session, items: Sequence[NewJudgement], now: datetime) -> int:
     """Store one judgement a post, replacing an earlier one, and mark the posts as judged.
 
@@ -97,7 +93,7 @@ def save_judgements(session: Session, items: Sequence[NewJudgement], now: dateti
     rows = {item.post_id: _values(item, now) for item in items if item.post_id in there}
     if not rows:
         return 0
-    insert = _insert(session, Judgement)
+    insert = insert_into(session, Judgement)
     columns = [column.name for column in Judgement.__table__.columns if column.name != "post_id"]
     statement: Insert = insert.on_conflict_do_update(
         index_elements=["post_id"], set_={name: insert.excluded[name] for name in columns}
@@ -163,7 +159,7 @@ def add_post(
     `voice`: the author is new here and the post no near-copy. Late arrivals are welcome: they count in the hour
     in which they were published, and may move `first_posted_at` back.
     """
-    member = _insert(session, IncidentPost).on_conflict_do_nothing(index_elements=["post_id"])
+    member = insert_into(session, IncidentPost).on_conflict_do_nothing(index_elements=["post_id"])
     member = member.values(post_id=post_id, incident_id=incident_id, similarity=similarity, added_at=now)
     if session.scalar(member.returning(IncidentPost.post_id)) is None:
         return False
@@ -178,7 +174,7 @@ def add_post(
         )
         .execution_options(synchronize_session=False)
     )
-    count = _insert(session, IncidentHour).values(
+    count = insert_into(session, IncidentHour).values(
         incident_id=incident_id,
         hour=_hour(published_at),
         posts=1,
@@ -363,12 +359,6 @@ def authors(session: Session, incident_id: int) -> set[str]:
 def post_ids(session: Session, incident_id: int) -> list[int]:
     """Ids of the posts in one incident, by id."""
     query = select(IncidentPost.post_id).where(IncidentPost.incident_id == incident_id)
-    return list(session.scalars(query.order_by(IncidentPost.post_id)))
-
-
-def family_posts(session: Session, incident_ids: Iterable[int]) -> list[int]:
-    """Ids of the posts in these incidents together, by id."""
-    query = select(IncidentPost.post_id).where(IncidentPost.incident_id.in_(list(incident_ids)))
     return list(session.scalars(query.order_by(IncidentPost.post_id)))
 
 

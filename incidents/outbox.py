@@ -15,9 +15,9 @@ from uuid import UUID, uuid5
 from zlib import crc32
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from incidents.dialect import insert_into
 from incidents.events import let_go_when_idle
 from incidents.models import Outbox, OutboxAttempt
 from incidents.session import lives
@@ -120,8 +120,7 @@ def enqueue(
     not_before: datetime | None = None,
 ) -> bool:
     """Add a message; False when a row with this id exists already (nothing is changed then)."""
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    row = insert(Outbox).values(
+    row = insert_into(session, Outbox).values(
         id=id,
         incident_id=incident_id,
         kind=kind,

@@ -12,15 +12,15 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select, text, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from incidents import hot_titles, stops
 from incidents.counts import Measure, keep_counts
+from incidents.dialect import insert_into
 from incidents.grams import storable
 from incidents.index import IndexRow, add_to_index
 from incidents.models import JsonDict, Post, Quarantine
-from incidents.revisions import Reading, note_edits
+from incidents.revisions import Reading, content_sha256, note_edits
 
 #: rows per statement; SQLite takes 32,766 parameters
 _CHUNK = 400
@@ -100,11 +100,6 @@ class QuarantineRow:
     resolved_at: datetime | None
 
 
-def content_sha256(title: str, body: str) -> str:
-    """The fingerprint by which exact repeats of a text are known."""
-    return hashlib.sha256(f"{title}\n{body}".encode()).hexdigest()
-
-
 def save_posts(session: Session, posts: Sequence[NewPost]) -> SaveResult:
     """Store what is new, index it, refresh the engagement of what is known, and notice where it says something else.
     Hot titles are no posts: they are kept apart.
@@ -135,9 +130,7 @@ def save_posts(session: Session, posts: Sequence[NewPost]) -> SaveResult:
     edited = note_edits(
         session,
         [
-            Reading(
-                id_, row["title"], row["text"], row["content_sha256"], row["fetched_at"], row["provenance"]
-            )
+            Reading(id_, row["title"], row["text"], row["fetched_at"], row["provenance"])
             for id_, (stored, row) in repeats.items()
             if _identity(row) == _identity(stored)
             and _identity(row) in whole
@@ -254,9 +247,8 @@ def _tells_apart(row: dict[str, Any]) -> bool:
 def _insert(session: Session, rows: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
     """The new rows by their id, in their order."""
     ids: dict[tuple[str, str], int] = {}
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     statement = (
-        insert(Post)
+        insert_into(session, Post)
         .on_conflict_do_nothing(index_elements=["source_id", "external_id"])
         .returning(Post.id, Post.source_id, Post.external_id)
     )

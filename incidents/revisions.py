@@ -5,6 +5,7 @@ Everything here works in the caller's transaction. Texts come in redacted. A pos
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -43,7 +44,6 @@ class Reading:
     post_id: int
     title: str
     text: str
-    sha256: str
     fetched_at: datetime
     provenance: JsonDict
 
@@ -59,6 +59,11 @@ class RevisionView:
     old_sha256: str
     new_sha256: str
     evidence: JsonDict
+
+
+def content_sha256(title: str, body: str) -> str:
+    """The fingerprint by which exact repeats of a text are known."""
+    return hashlib.sha256(f"{title}\n{body}".encode()).hexdigest()
 
 
 def essence(text: str) -> str:
@@ -94,16 +99,16 @@ def note_edits(session: Session, readings: Sequence[Reading]) -> list[int]:
     edited = []
     for reading in readings:
         post = session.get(Post, reading.post_id, populate_existing=True)
-        if (
-            post is None
-            or post.content_sha256 == reading.sha256
-            or not comparable(post.provenance, reading.provenance)
-        ):
+        if post is None or not comparable(post.provenance, reading.provenance):
             continue
         title = reading.title or post.title
+        # of what is stored: a reading without a title keeps the old one
+        sha256 = content_sha256(title, reading.text)
+        if post.content_sha256 == sha256:
+            continue
         if says_the_same(post.title, title) and says_the_same(post.text, reading.text):
             continue
-        if _alternates(session, post.id, reading.sha256):
+        if _alternates(session, post.id, sha256):
             continue
         session.add(
             PostRevision(
@@ -112,7 +117,7 @@ def note_edits(session: Session, readings: Sequence[Reading]) -> list[int]:
                 old_title=post.title,
                 old_text=post.text,
                 old_sha256=post.content_sha256,
-                new_sha256=reading.sha256,
+                new_sha256=sha256,
                 evidence={
                     "old_fetched_at": post.fetched_at.astimezone(UTC).isoformat(),
                     "read": {
@@ -128,7 +133,7 @@ def note_edits(session: Session, readings: Sequence[Reading]) -> list[int]:
         session.execute(
             update(Post)
             .where(Post.id == post.id)
-            .values(title=title, text=reading.text, content_sha256=reading.sha256, judged_at=None)
+            .values(title=title, text=reading.text, content_sha256=sha256, judged_at=None)
             .execution_options(synchronize_session=False)
         )
         session.flush()
@@ -164,6 +169,18 @@ def last_edits(session: Session, post_ids: Iterable[int]) -> dict[int, RevisionV
     for at in range(0, len(ids), 400):
         query = select(PostRevision).where(PostRevision.post_id.in_(ids[at : at + 400]))
         found.update({row.post_id: _view(row) for row in session.scalars(query.order_by(PostRevision.id))})
+    return found
+
+
+def words_before(session: Session, post_ids: Iterable[int]) -> dict[int, tuple[str, ...]]:
+    """All that these posts said before their edits, the oldest first; those that were never edited are left out."""
+    ids = list(post_ids)
+    found: dict[int, tuple[str, ...]] = {}
+    for at in range(0, len(ids), 400):
+        query = select(PostRevision.post_id, PostRevision.old_title, PostRevision.old_text)
+        query = query.where(PostRevision.post_id.in_(ids[at : at + 400])).order_by(PostRevision.id)
+        for id_, title, text in session.execute(query):
+            found[id_] = (*found.get(id_, ()), f"{title}\n{text}".strip())
     return found
 
 

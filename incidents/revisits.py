@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import and_, insert, or_, select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from incidents.beats import beat, is_fresh
+from incidents.dialect import insert_into
 from incidents.models import Incident, IncidentPost, JsonDict, Post, Revisit
 from incidents.states import OPEN_STATES
 
@@ -89,7 +90,8 @@ def plan(session: Session, now: datetime, counting: Sequence[str]) -> int:
             rows.append({"post_id": id_, "source_id": source, "due_at": due, "visits": 0, "evidence": []})
     known = _known(session, [row["post_id"] for row in rows])
     if new := [row for row in rows if row["post_id"] not in known]:
-        session.execute(insert(Revisit), new)
+        # another process may have planned the same moment
+        session.execute(insert_into(session, Revisit).on_conflict_do_nothing(index_elements=["post_id"]), new)
     for row in rows:
         if (held := known.get(row["post_id"])) is not None:
             held.due_at = now

@@ -166,15 +166,17 @@ def _wanted(
 
 
 def _visits(
-    db: Database, sources: Sequence[Source], limit: int, now: datetime
+    db: Database, bundle: Bundle, sources: Sequence[Source], now: datetime
 ) -> dict[str, list[revisits.KnownPost]]:
     """Known posts that these readings look at again; they ride along, so that no host is asked more often for them."""
+    limit = bundle.settings.crawl.revisits
     if not limit:
         return {}
     with db.reading() as session:
         planned = revisits.planned(session, now)
     if not planned:
-        counting = [source.id for source in sources if tells_counts(source)]
+        # for the whole house: until the next plan nobody asks for the posts of the sources that are not read just now
+        counting = [source.id for source in bundle.sources if source.enabled and tells_counts(source)]
         with db.transaction() as session:
             revisits.plan(session, now, counting)
     with db.reading() as session:
@@ -199,7 +201,7 @@ def runs_of(
     """A run for each source of each group, going on where its last one ended."""
     sources = [source for group in groups for source in group]
     wanted = _wanted(db, bundle, sources, clock())
-    visits = _visits(db, sources, bundle.settings.crawl.revisits, clock())
+    visits = _visits(db, bundle, sources, clock())
     with db.reading() as session:
         states = with_cursors(session, [source.id for source in sources])
 
@@ -246,7 +248,7 @@ def stopped_sources(sources: Iterable[Source], stops: Stops) -> dict[str, Source
     """Source id -> by whose word it is not read."""
     found = {}
     for source in sources:
-        stop = stops.of_source(source.id, source.hosts) or stops.of_url(source.url)
+        stop = stops.of(source)
         if stop is not None:
             found[source.id] = SourceSummary(source.id, state_of(stop), stop.sentence)
     return found

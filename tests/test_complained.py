@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from config.departments import Departments, load_departments
 from config.files import DEFAULTS
-from incidents import lifecycle, queries
-from incidents.complained import Complained, Text, weigh
+from console import clerk
+from console.context import Visit
+from incidents import complained, lifecycle, queries
+from incidents.complained import Complained, Text, accused, weigh
 from incidents.installation import open_installation
 from incidents.judgements import add_post, open_watching, save_judgements
 from incidents.posts import NewPost, save_posts
 from incidents.rebuild import differences
+from incidents.revisions import revisions_of
 from incidents.session import Database
 from incidents.states import Assign, Confirm, Detect, Merge, NameComplained, Refused
 from tests.judged import judged
@@ -72,6 +78,47 @@ def test_a_person_adds_and_takes_out(jinan: Departments) -> None:
     assert said.units == {"police"}
     assert said.of_post(1) == frozenset()
     assert [one.unit for one in said.found] == ["urban-management"]
+
+
+def test_a_name_that_was_taken_out_again_still_counts(db: Database, post: Posts, jinan: Departments) -> None:
+    texts = [
+        Text(1, "", "食堂的肉有味道", before=("投诉市场监管局，包庇食堂",)),
+        Text(2, "", "食堂的肉有味道"),
+    ]
+    found = weigh(jinan, texts)
+    assert found.units == {"market-regulation"}
+    assert found.of_post(1) == {"market-regulation"}
+    assert accused(jinan, texts[0]) == {"market-regulation"}
+    assert accused(jinan, texts[1]) == frozenset()
+    words = ("投诉市场监管局，包庇食堂", "投诉食堂的肉有味道", "食堂的肉有味道，家长担心")
+    with db.transaction() as session:
+        made = open_watching(
+            session, title="食堂", domain="food_safety", district="历下区", first_posted_at=NOW, sketch={}
+        )
+        for at, text in enumerate(words):
+            read = replace(
+                post(text, external_id="1", published_at=NOW, fetched_at=NOW + timedelta(hours=at)),
+                whole=True,
+                provenance={"kind": "rss", "reader": "1", "extractor": "x"},
+            )
+            save_posts(session, [read])
+        add_post(session, made, 1, similarity=1, voice=True, published_at=NOW, negative=True, now=NOW)
+    with db.reading() as session:
+        view = queries.get_incident(session, made)
+        assert view is not None
+        assert len(revisions_of(session, 1)) == 2
+        situation = lifecycle.situation_of(session, made)
+        about = complained.read(session, jinan, made, "历下区", situation)
+        shown = queries.posts_of(session, made)
+    assert about.units == {"market-regulation"}
+    here = SimpleNamespace(
+        console=SimpleNamespace(bundle=SimpleNamespace(departments=jinan)),
+        account=SimpleNamespace(department="market-regulation"),
+    )
+    assert clerk.posts(cast("Visit", here), view, about, shown) == ([], 1)
+    here.account.department = "education"
+    (seen,), left_out = clerk.posts(cast("Visit", here), view, about, shown)
+    assert (seen.text, seen.words_before, left_out) == ("食堂的肉有味道，家长担心", "", 0)
 
 
 def test_nothing_is_complained_of_without_posts(jinan: Departments) -> None:

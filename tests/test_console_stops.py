@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -11,11 +14,15 @@ from typer.testing import CliRunner
 import cli
 from alerts import troubles
 from config.bundle import load_bundle
-from incidents import events, stops
+from incidents import beats, events, stops
+from incidents.installation import Installation
 from incidents.posts import count_unjudged
 from incidents.session import Database
+from incidents.sources import record_crawl
+from spiders import traces
 from spiders.redact import pseudonym
 from tests.console_world import KEYS, World, client
+from tests.fakes.crawl import source
 
 _TOKEN = re.compile(r'name="csrf" value="([^"]+)"')
 
@@ -64,6 +71,60 @@ def test_an_administrator_halts_and_every_page_says_so_until_it_is_lifted(world:
     assert "停止了采集" not in page
     assert "上级要求停采" in page  # among the lifted ones
     assert kinds(world) == [("crawl_halted", "admin"), ("crawl_resumed", "admin")]
+
+
+def test_what_else_holds_a_page_is_looked_for_before_the_database_is_locked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world.db.transaction() as session:
+        world.post(session, "停水", world.now, url="http://bbs.example.cn/1")
+
+    def mentions(home: Installation, url: str) -> set[str]:
+        with home.db.transaction() as session:  # another writer gets its turn while files are read
+            beats.beat(session, f"looked for {url[-1]}", world.now)
+        return set()
+
+    monkeypatch.setattr(traces, "mentions", mentions)
+    form = {"scope": "page", "target": "http://bbs.example.cn/1", "reason": "来函", "sure": "1"}
+    assert send(world, "admin", "/stops/objection", form)[0] == 303
+    with world.db.reading() as session:
+        assert beats.get_beat(session, "looked for 1") is not None
+        assert count_unjudged(session) == 0
+
+
+def test_a_stopped_source_is_among_the_troubled_and_a_clerk_does_not_read_why_somebody_objected(
+    world: World,
+) -> None:
+    papers = {"legal_basis": "法定职责", "impact_note": "一次一页", "owner_unit": "测试单位"}
+    made = [
+        source(name, "rss", f"https://{name}.example.cn/f", enabled=name != "aa-off", **papers)
+        for name in ("aa-off", "ab-well", "zz-stopped")
+    ]
+    world.bundle = replace(world.bundle, sources=tuple(made))
+    with world.db.transaction() as session:
+        for one in made:
+            record_crawl(session, one.id, state="ok", evidence="20 entries", now=world.now, next_due_at=None)
+        act: dict[str, Any] = {
+            "reason": "张先生来函：涉及本人女儿",
+            "actor": "admin",
+            "channel": "console",
+            "now": world.now,
+        }
+        stops.make(session, "objection", "source", "zz-stopped", **act)
+        for name in ("door.slack", "revisits", "hot_titles", "job:intake:zz-stopped"):
+            beats.beat(session, name, world.now)
+    page = client(world, "lin").get("/sources").text
+    assert page.index("zz-stopped · rss") < page.index("ab-well · rss") < page.index("aa-off · rss")
+    assert "其中 1 个异常" in page
+    assert "zz-stopped · rss" in client(world, "lin").get("/sources?only=bad").text
+    assert "ab-well · rss" not in client(world, "lin").get("/sources?only=bad").text
+    assert "管理员" in page  # by name, as everywhere
+    assert "涉及本人女儿" in page
+    for part in ("渠道应答 · ", "回看帖子", "热榜对照", "接收数据 · "):
+        assert part in page
+    for code in ("door.slack", ">revisits<", ">hot_titles<"):
+        assert code not in page
+    assert "涉及本人女儿" not in client(world, "clerk").get("/sources").text
 
 
 def test_only_administrators_may_and_a_reason_is_needed(world: World) -> None:
@@ -118,8 +179,13 @@ def run(home: Path, *words: str) -> tuple[int, str]:
 def test_the_commands_halt_resume_and_enter_objections(home: Path) -> None:
     code, said = run(home, "halt", "--reason", "站点来电")
     assert (code, "collecting of everything was halted" in said) == (0, True)
+    papers = "enabled: true, legal_basis: 法定职责, impact_note: 一次一页, owner_unit: 测试单位"
+    entry = f"{{id: forum-column, name: 论坛, kind: rss, url: 'https://news.example.cn/f', {papers}}}"
+    (home / "sources.yaml").write_text(f"sources:\n  - {entry}\n", "utf-8")
     code, said = run(home, "sources", "--json")
-    assert code in (0, 1)
+    (told,) = json.loads(said.partition("SystemExit")[0].rsplit("]", 1)[0] + "]")
+    assert (code, told["state"]) == (1, "halted")
+    assert "站点来电" in told["evidence"]
     code, said = run(home, "doctor", "--json")
     assert "站点来电" in said
     code, said = run(home, "halt", "forum-column")

@@ -110,9 +110,10 @@ def test_an_incident_raised_after_the_list_is_no_merit_and_one_never_raised_neit
         assert member is not None
         incident = session.get(Incident, member.incident_id)
         assert incident is not None
-        if incident.state == "watching":
-            assert [title.outcome for title in shown(session, NOW + HOUR).titles] == ["unraised"]
-    raised(any_db, ids, NOW + 2 * HOUR)
+        incident.state, incident.detected_at = "watching", None
+        session.flush()
+        assert [title.outcome for title in shown(session, NOW + HOUR).titles] == ["unraised"]
+        incident.state, incident.detected_at = "detected", NOW + 2 * HOUR
     with any_db.reading() as session:
         seen = shown(session, NOW + 3 * HOUR)
         assert [title.outcome for title in seen.titles] == ["after"]
@@ -199,6 +200,41 @@ def test_an_objection_removes_and_bars_a_title(any_db: Database, post: PostFacto
     with any_db.transaction() as session:
         assert retention.object_to(session, "https://hot.example/1", NOW).posts == 1
     assert store(any_db, title) == (0, ())
+
+
+def test_a_new_title_waits_for_no_old_one(any_db: Database, post: PostFactory) -> None:
+    store(any_db, *(hot(post, f"某地旧闻{n}", NOW) for n in range(3)))
+    with any_db.transaction() as session:
+        for row in session.query(HotTitle):
+            row.judged_at = NOW
+    store(any_db, hot(post, "历下区某小区停水", NOW + HOUR))
+    with any_db.reading() as session:
+        assert [one.title for one in hot_titles.waiting(session, NOW + HOUR, limit=2)] == [
+            "历下区某小区停水",
+            "某地旧闻0",
+        ]
+
+
+def test_a_word_on_a_removed_title_is_no_word_on_the_one_that_gets_its_number(
+    db: Database, post: PostFactory
+) -> None:
+    store(db, hot(post, "济南某校食堂旧闻", NOW))
+    with db.transaction() as session:
+        old = session.query(HotTitle).one().id
+        hot_verdicts.decide(session, old, "not_ours", actor="lin", channel="console", now=NOW + HOUR)
+        hot_titles.forget(session, NOW + 2 * HOUR)
+    store(db, hot(post, "历下区某小区停水三天", NOW + 3 * HOUR))
+    with db.transaction() as session:
+        new = session.query(HotTitle).one()
+        assert new.id == old  # SQLite gives the number again
+        new.domain = "housing"
+        session.flush()
+        (title,) = shown(session, NOW + 4 * HOUR).titles
+        assert (title.outcome, title.by_person) == ("open", "")
+        hot_verdicts.decide(session, old, "missed", actor="lin", channel="console", now=NOW + 5 * HOUR)
+        (event, _) = [e for e in queries.latest_events(session) if e.kind == "hot_title"]
+        assert (event.payload["verdict"], event.payload["was"]) == ("missed", "")
+        assert [one.outcome for one in shown(session, NOW + 6 * HOUR).titles] == ["missed"]
 
 
 def test_the_interval_of_a_share() -> None:

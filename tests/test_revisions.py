@@ -207,21 +207,3 @@ def test_the_series_grows_thinner_with_age(db: Database) -> None:
     assert ages[:6] == [0, 1, 2, 4, 8, 16]
     assert len(ages) <= 14
     assert all(later - earlier <= 24 for earlier, later in itertools.pairwise(ages))
-
-
-def test_growth_of_an_incident_uses_the_newest_numbers(db: Database) -> None:
-    post = replace(first(), engagement={"likes": 2, "views": 900})
-    save(db, [post])
-    save(db, [again(post, 2, engagement={"likes": 10, "comments": 5})])
-    with db.transaction() as session:
-        incident = judgements.open_watching(
-            session, title="停水", domain="water", district="", first_posted_at=AT, sketch={}
-        )
-        judgements.add_post(
-            session, incident, 1, similarity=1, voice=True, published_at=AT, negative=True, now=AT
-        )
-    with db.reading() as session:
-        early = counts.growth_of(session, [incident], AT + timedelta(hours=3))
-        late = counts.growth_of(session, [incident], AT + timedelta(days=3))
-    assert (early.total, early.last_day, early.posts) == (15, 15, 1)
-    assert (late.total, late.last_day) == (15, 0)

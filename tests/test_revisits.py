@@ -12,11 +12,13 @@ from sqlalchemy import select
 from config.sources import Source
 from incidents import counts, judgements, queries, revisits
 from incidents.models import Incident, Post, Revisit
+from incidents.posts import save_posts
 from incidents.revisions import revisions_of
 from incidents.session import Database
 from incidents.sources import get_state
 from spiders.connectors.base import gone_words
 from spiders.items import PostItem
+from tests.conftest import PostFactory
 from tests.fakes.crawl import NOW, crawl, source
 from tests.fakes.site import Answer, Hit, Site, article, rss
 
@@ -257,6 +259,43 @@ def test_counts_are_read_at_growing_distances(db: Database) -> None:
         assert session.get_one(Post, 1).engagement["likes"] == 3 + 10 * 168
         assert session.get_one(Revisit, 1).due_at is None
     assert series == [(0, 3), *((hour, 3 + 10 * hour) for hour in asked)]
+
+
+def test_young_posts_of_the_whole_house_are_planned_whoever_is_read_first(db: Database) -> None:
+    with Site() as site:
+        feeds = []
+        for name in ("one", "two"):
+            answer = [{"id": name, "title": "停水", "url": f"{site.url}/{name}", "likes": 1}]
+            site.page(f"/{name}.json", json.dumps(answer), kind="application/json")
+            feeds.append(
+                source(
+                    name,
+                    "json",
+                    f"{site.url}/{name}.json",
+                    fields={"id": "id", "text": "title", "url": "url", "likes": "likes"},
+                    one_url=f"{site.url}/one/{{id}}",
+                )
+            )
+        crawl(db, *feeds)
+        # two is not due, or another process reads it: its posts are planned all the same
+        crawl(db, *feeds, now=NOW + 2 * HOUR, only=("one",))
+        with db.reading() as session:
+            assert {row.source_id for row in session.scalars(select(Revisit))} == {"one", "two"}
+
+
+def test_two_processes_may_plan_at_the_same_moment(
+    any_db: Database, monkeypatch: pytest.MonkeyPatch, post: PostFactory
+) -> None:
+    with any_db.transaction() as session:
+        save_posts(session, [post("停水", published_at=NOW, fetched_at=NOW)])
+        assert revisits.plan(session, NOW + HOUR, ["forum"]) == 1
+    # the other one wrote it after we had looked
+    young = select(Post.id, Post.source_id, Post.published_at, Post.fetched_at)
+    monkeypatch.setattr(revisits, "_young", lambda *_: young)
+    monkeypatch.setattr(revisits, "_known", lambda *_: {})
+    with any_db.transaction() as session:
+        revisits.plan(session, NOW + DAY, ["forum"])
+        assert len(list(session.scalars(select(Revisit)))) == 1
 
 
 def test_a_reading_looks_at_so_many_at_most(db: Database) -> None:

@@ -35,16 +35,13 @@ def sources_page(
         known = {state.source_id: state for state in sources.list_states(session)}
         parts = [beat for beat in beats.all_beats(session) if not beat.name.startswith("cursor:")]
         board = stops.in_force(session)
-    stopped = {
-        source.id: stop
-        for source in bundle.sources
-        if (stop := board.of_source(source.id, source.hosts) or board.of_url(source.url))
-    }
+    stopped = {source.id: stop for source in bundle.sources if (stop := board.of(source))}
     rows = [(source, known.pop(source.id, sources.SourceView(source.id))) for source in bundle.sources]
     bad = {
         source.id
         for source, state in rows
-        if source.enabled and state.state not in sources.HEALTHY and state.state != "new"
+        if source.enabled
+        and (source.id in stopped or (state.state not in sources.HEALTHY and state.state != "new"))
     }
     total = len(rows)
     wish = q.strip().casefold()
@@ -56,7 +53,13 @@ def sources_page(
         and (only != "off" or not row[0].enabled)
     ]
     order = {"ok": 2, "unchanged": 2, "new": 1}
-    rows.sort(key=lambda row: (not row[0].enabled, order.get(row[1].state, 0), row[0].id))
+    rows.sort(
+        key=lambda row: (
+            not row[0].enabled,
+            0 if row[0].id in stopped else order.get(row[1].state, 0),
+            row[0].id,
+        )
+    )
     pages = max(1, -(-len(rows) // SOURCES_SHOWN))
     number = min(max(1, int(part) if part.isascii() and part.isdigit() and len(part) < 6 else 1), pages)
     shown = rows[(number - 1) * SOURCES_SHOWN : number * SOURCES_SHOWN]

@@ -38,7 +38,7 @@ KINDS: dict[str, type[Connector]] = {
 
 def tells_counts(source: Source) -> bool:
     """Whether young posts of this source are looked at again for their counts."""
-    return KINDS[source.kind].counts_of(source)
+    return source.kind in KINDS and KINDS[source.kind].counts_of(source)
 
 
 def connector_for(run: SourceRun) -> Connector:

@@ -1,0 +1,13 @@
+"""Inserts that both databases understand alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+
+def insert_into(session: Session, table: Any) -> Any:
+    """An INSERT into `table` that knows ON CONFLICT, in the dialect of the session's database."""
+    return (postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert)(table)
