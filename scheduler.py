@@ -65,6 +65,8 @@ FIRST_WATCH = timedelta(seconds=20)
 EXIT_HUNG = 70
 #: a wall clock that falls back by more than this makes the metronome wait for times long gone
 CLOCK_JUMP_S = 0.5
+#: a purge sweeps the evidence folder so often before it gives up, and waits so long in between
+SWEEPS, SWEEP_PAUSE_S = 5, 1.0
 #: signs of life are written at most this often, so that an idle house does not write all the time
 BEAT_EVERY = timedelta(seconds=15)
 
@@ -169,8 +171,16 @@ def _purge(home: Installation, clock: Clock) -> object:
     now = clock()
     with home.db.transaction() as session:
         report = retention.purge(session, now, home.settings.privacy)
-    spiders.evidence_job.sweep(home.db, home.bundle, home.keys, now)
-    return report
+    for attempt in range(SWEEPS):
+        if attempt:
+            time.sleep(SWEEP_PAUSE_S)  # the evidence job holds the folder for moments only
+        swept = spiders.evidence_job.sweep(home.db, home.bundle, home.keys, now)
+        if not swept.trouble:
+            return report
+    raise Problem(
+        f"what was to be deleted is gone from the database, but the evidence folder could not be brought into line: "
+        f"{swept.trouble}; `quansheng purge` does it again"
+    )
 
 
 def every(seconds: float) -> Callable[[Settings, datetime], BaseTrigger]:

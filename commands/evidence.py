@@ -64,8 +64,8 @@ def export(
     """
     if len(reason.strip()) < 4:
         raise Problem("--reason: say why the originals are needed (a file number, a request); it is recorded")
-    if not file.name.endswith((".warc", ".warc.gz")):
-        raise Problem(f"{file}: name a file that ends in .warc.gz")
+    if not file.name.endswith(".warc.gz"):
+        raise Problem(f"{file}: the records are compressed; name a file that ends in .warc.gz")
     found = listed(home, key)
     rows = [row for row in found.kept if row.purged_at is None and (post is None or row.post_id == post)]
     if not rows:
@@ -97,8 +97,6 @@ def export(
         },
     )
     content = b"".join([head, *parts])
-    if file.suffix != ".gz":
-        raise Problem(f"{file}: the records are compressed; name a file that ends in .warc.gz")
     write_file(file, content, private=True)
     return f"{file}: {len(parts)} answers with the originals of {len(rows)} posts, not redacted and not encrypted; delete it when it has served"
 

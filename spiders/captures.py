@@ -102,7 +102,7 @@ def _answers(path: Path, kind: str, encoding: str) -> Iterator[Any]:
             whole = json.loads(text)
             yield from whole if isinstance(whole, list) else [whole]
             return
-        for line in text.splitlines():
+        for line in text.split("\n"):  # not splitlines: a text may hold U+2028
             if line.strip():
                 yield json.loads(line[:LONGEST_LINE])
     except (ValueError, RecursionError) as exc:

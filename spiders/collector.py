@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from config.bundle import Bundle
@@ -72,6 +72,8 @@ class Collector:
         self._writer: DatabaseStore | None = None
         self._locks: HostLocks | None = None
         self._fetched: set[str] = set()
+        #: source -> when it may be read again after its posts could not be saved
+        self._not_before: dict[str, datetime] = {}
         self._flights: list[_Flight] = []
         self._done: list[SourceSummary] = []
         self._told: list[SourceSummary] = []
@@ -134,7 +136,9 @@ class Collector:
                 self._fetched = fetched_sources(session)
         self._fetched |= timings.keys()
         due = due_sources(self._bundle.sources, timings, self._fetched, now)
-        due = [source for source in due if source.id not in under_way]
+        with self._guard:
+            waits = {name for name, until in self._not_before.items() if until > now}
+        due = [source for source in due if source.id not in under_way and source.id not in waits]
         if not due:
             return
         stops = load_stops(self._db)
@@ -166,7 +170,6 @@ class Collector:
                 continue  # another process reads there: next time
             with self._guard:
                 self._flights.append(flight)
-                self._fetched |= {run.source.id for run in group}
             flight.end = crawler_thread().begin([group], settings, clock, self._board)
             flight.end.add_done_callback(partial(self._landed, flight))
 
@@ -174,15 +177,26 @@ class Collector:
         with self._guard:
             self._done.append(summary_of(done))
 
-    def _landed(self, flight: _Flight, _: Future[None]) -> None:
+    def _landed(self, flight: _Flight, end: Future[None]) -> None:
         """In the crawler's thread."""
+        if not end.cancelled() and (exc := end.exception()) is not None:
+            log.error("crawl of %s failed", flight.runs[0].source.host, exc_info=exc)
         with self._guard:
             if self._locks is not None:
                 self._locks.free(flight.hosts)
             self._flights.remove(flight)
-            self._done.extend(
-                summary_of(run) for run in flight.runs if run.error or run.stopped or run.unread
-            )
+            for run in flight.runs:
+                name = run.source.id
+                if run.stopped or run.unread:
+                    pass  # stays as it was: due
+                elif run.error or run.ending is None:
+                    # nothing says in the database that it was read: without a pause its site would be asked every two seconds
+                    self._not_before[name] = run.clock() + timedelta(minutes=run.source.every_min)
+                else:
+                    self._fetched.add(name)
+                    self._not_before.pop(name, None)
+                    continue  # told by `_note`
+                self._done.append(summary_of(run))
 
     def _check_stuck(self) -> None:
         limit = 2 * longest_s(self._bundle.settings.crawl)  # it may have waited for its turn

@@ -692,7 +692,14 @@ class SourceRun:
             self.counts,
         )
         self._posts, self._asides, self._exchanges, self._again = [], [], [], []
-        result = await self.store.save(batch)
+        try:
+            result = await self.store.save(batch)
+        except (
+            BaseException
+        ):  # nothing of it is stored: it goes with the next batch, before what came meanwhile
+            self._posts[:0], self._asides[:0] = batch.posts, batch.asides
+            self._exchanges[:0], self._again[:0] = batch.exchanges, batch.again
+            raise
         self.tally.saved += result.saved
         self.tally.repeats += result.repeats
 

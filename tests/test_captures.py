@@ -100,6 +100,10 @@ def test_a_post_in_two_answers_is_taken_once_with_its_longest_text_and_an_origin
     lines = "\n".join(json.dumps(one) for one in (cards(short), cards(repost)))
     good, _ = read(saved(tmp_path, "b.jsonl", lines), "weibo")
     assert [post.text for post in good] == ["自来水发黄已经", "我家也是", "某小区自来水发黄"]
+    # as browsers' exports write it: no line ends at a separator inside a text
+    cut = json.dumps(cards(mblog(4, "停水\u2028三天了")), ensure_ascii=False)
+    good, bad = read(saved(tmp_path, "c.jsonl", f"{cut}\n{cut}\n"), "weibo")
+    assert (len(good), bad) == (1, [])
 
 
 def test_comments_old_and_new(tmp_path: Path) -> None:

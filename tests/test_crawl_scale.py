@@ -15,12 +15,13 @@ from sqlalchemy import event
 
 from config.sources import Source
 from incidents import stops
-from incidents.posts import NewPost, unjudged
+from incidents.posts import NewPost, SaveResult, unjudged
 from incidents.session import Database
 from incidents.sources import SourceView, get_state
 from spiders.collector import Collector
 from spiders.crawler import HostCrawler, ready_settings
 from spiders.hostlock import HostLocks, host_locks
+from spiders.items import PostItem, Unusable
 from spiders.job import by_host, due_sources
 from spiders.reactor import crawler_thread
 from spiders.source_run import Batch, Ending, SourceRun
@@ -308,3 +309,60 @@ def test_a_halt_reaches_what_the_collector_has_under_way_and_keeps_it_from_begin
     with db.reading() as session:
         assert get_state(session, "f").failures == 0
     one.stop()
+
+
+def test_a_new_source_whose_posts_could_not_be_saved_is_read_again_after_its_interval(
+    db: Database, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.feed("/f", [{"title": "停水", "guid": "1"}])
+    save = DatabaseStore.save
+
+    async def refuse(store: DatabaseStore, batch: Batch) -> SaveResult:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(DatabaseStore, "save", refuse)
+    one = collector(db, feed("new", at(site, "127.0.0.1") + "/f"))
+    assert steps(one, NOW, 1) == ["new"]
+    for _ in range(5):
+        assert one.step(NOW + MINUTE, lambda: NOW).sources == ()
+    assert site.hits("/f") == 1  # its site is not asked every two seconds
+    monkeypatch.setattr(DatabaseStore, "save", save)
+    assert steps(one, NOW + 6 * MINUTE, 1) == ["new"]
+    one.stop()
+    with db.reading() as session:
+        assert [row.title for row in unjudged(session, 9)] == ["停水"]
+
+
+def test_a_batch_that_was_not_stored_goes_with_the_next_one() -> None:
+    saved: list[Batch] = []
+
+    class Store:
+        refuses = True
+
+        async def known(self, source_id: str, external_ids: object) -> set[str]:
+            return set()
+
+        async def save(self, batch: Batch) -> SaveResult:
+            if self.refuses:
+                raise OSError("disk full")
+            saved.append(batch)
+            return SaveResult(len(batch.posts), 0, ())
+
+    store = Store()
+    run = SourceRun(feed("f", "http://a.example/f"), CRAWL, store, b"k" * 32, lambda: NOW)
+
+    async def read() -> None:
+        await run.take(PostItem(source_id="f", external_id="1", text="停水"))
+        await run.take(Unusable(source_id="f", external_id="2", field="text", reason="empty"))
+        with pytest.raises(OSError, match="disk full"):
+            await run._save(None)
+        store.refuses = False
+        await run.take(PostItem(source_id="f", external_id="3", text="停电"))
+        await run._save(None)
+
+    asyncio.run(read())
+    (batch,) = saved
+    assert [post.external_id for post in batch.posts] == ["1", "3"]
+    assert [bad.external_id for bad in batch.asides] == ["2"]
+    assert len(batch.exchanges) == 2
+    assert run.tally.saved == 2

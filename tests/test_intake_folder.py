@@ -22,8 +22,9 @@ from config.settings import ConfigError
 from config.sources import FolderSource
 from incidents import stops
 from incidents.posts import list_quarantine, unjudged
-from incidents.session import Database
+from incidents.session import Database, Session
 from incidents.sources import get_state
+from spiders import importer
 from spiders.importer import retry_set_aside
 from spiders.intake import folder as module
 from spiders.intake import job, reading
@@ -451,6 +452,28 @@ def test_kill_9_at_any_point_loses_and_doubles_nothing(db: Database, tmp_path: P
     assert town.names() == []
     assert len([name for name in town.names("done") if name.endswith("a.csv")]) == 1
     assert town.report("done")["set aside"] == 1
+
+
+def test_a_halt_reaches_a_long_file_between_two_batches(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importer, "BATCH", 10)
+    town.drop("a.csv", orders(*range(100)))
+    act: dict[str, Any] = {"reason": "核查授权", "actor": "lin", "channel": "cli", "now": town.now}
+    saved = importer.save_found
+
+    def then_halt(session: Session, *rest: Any) -> Any:
+        if not stops.active(session):
+            stops.make(session, "halt", "source", "orders", **act)
+        return saved(session, *rest)
+
+    monkeypatch.setattr(reading, "save_found", then_halt)
+    seen = town.looks()
+    assert (seen.state, "核查授权" in seen.evidence) == ("halted", True)
+    assert (len(town.texts()), town.names()) == (10, ["a.csv"])
+    with town.db.transaction() as session:
+        stops.lift(session, "halt", "source", "orders", **act)
+    monkeypatch.setattr(reading, "save_found", saved)
+    town.looks()
+    assert (len(town.texts()), town.names()) == (100, [])
 
 
 def test_files_of_a_halted_folder_wait(town: Town) -> None:

@@ -18,12 +18,14 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from config.files import read_yaml
 from config.settings import ConfigError
 from config.sources import PushSource, load_sources
 from console.views.intake import allowed
 from incidents import stops
+from incidents.models import Post
 from incidents.posts import list_quarantine, unjudged
 from incidents.session import Database
 from spiders.intake import job
@@ -501,3 +503,21 @@ def test_a_source_that_objected_is_told_so_for_good(line: Line) -> None:
     assert line.send(ROW).status_code == 403
     assert line.look().state == "objected"
     assert line.texts() == []
+
+
+def test_a_line_separator_inside_a_text_cuts_no_row(line: Line) -> None:
+    rows = [ROW | {"工单编号": f"GD{n}", "诉求内容": f"停水\u2028第{n}天\x85"} for n in range(2)]
+    body = "\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows).encode()
+    answer = line.send(body, kind="application/x-ndjson")
+    assert (answer.status_code, answer.json()["taken"], answer.json()["set_aside"]) == (202, 2, 0)
+
+
+def test_a_row_cannot_choose_the_digest_that_it_is_kept_under(line: Line) -> None:
+    assert line.send([ROW | {"received digest": "sha256:" + "0" * 64}]).status_code == 202
+    with line.db.reading() as session:
+        (digest,) = session.scalars(select(Post.received))
+    assert digest
+    assert "0" * 64 not in digest
+    assert line.send([ROW | {"工单编号": "", "诉求内容": "", "received digest": "forged"}]).status_code == 202
+    with line.db.reading() as session:
+        assert "forged" not in str([row.payload for row in list_quarantine(session)])

@@ -17,6 +17,8 @@ import scheduler
 from config.settings import Settings
 from incidents import beats, rota
 from incidents.installation import Installation, Problem, open_installation
+from spiders import evidence_job
+from spiders.evidence_job import EvidenceSummary
 
 START = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 
@@ -332,3 +334,17 @@ def test_run_serves_the_console_and_stops_cleanly_on_sigterm(tmp_path: Path) -> 
     assert "http://127.0.0.1:" in "".join(lines)
     assert "Stopped." in rest
     assert "Traceback" not in errors
+
+
+def test_a_purge_waits_for_the_evidence_folder_and_cries_when_it_stays_shut(
+    home: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [EvidenceSummary(trouble="another process is working in the evidence folder")] * 2
+    monkeypatch.setattr(evidence_job, "sweep", lambda *_: answers.pop(0) if answers else EvidenceSummary())
+    monkeypatch.setattr(scheduler, "SWEEP_PAUSE_S", 0.0)
+    assert scheduler._purge(home, lambda: START)
+    assert answers == []
+    answers += [EvidenceSummary(trouble="evidence: Permission denied")] * 9
+    with pytest.raises(Problem, match=r"Permission denied; `quansheng purge`"):
+        scheduler._purge(home, lambda: START)
+    assert len(answers) == 9 - scheduler.SWEEPS

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -80,10 +80,10 @@ def run(
         clock or (lambda: now),
         _stopping.is_set,
     )
-    stops = load_stops(db)
     results = [
         IntakeResult(source.id, state_of(why), why.sentence)
-        if (why := stops.of_source(source.id)) is not None
+        if (why := load_stops(db).of_source(source.id))
+        is not None  # asked anew: the one before may have taken hours
         else _look(around, source, bundle)
         for source in chosen
     ]
@@ -117,6 +117,12 @@ def _look(around: Surroundings, source: OwnSource, bundle: Bundle) -> IntakeResu
         if busy:
             return IntakeResult(source.id, "paused", "another process looks at it at this moment")
         state = view_of(around.db, source.id)
+
+        def stopping() -> bool:
+            """Also between two batches: a halt reaches a file of a million rows."""
+            return _stopping.is_set() or load_stops(around.db).of_source(source.id) is not None
+
+        around = replace(around, stopping=stopping)
         try:
             if isinstance(source, PushSource):
                 return _pushes(around, source, state)
@@ -127,6 +133,8 @@ def _look(around: Surroundings, source: OwnSource, bundle: Bundle) -> IntakeResu
                 assert isinstance(source, SqlSource)
                 look, cursor = look_at_view(around, source, state)
         except Stopped:
+            if (why := load_stops(around.db).of_source(source.id)) is not None:
+                return IntakeResult(source.id, state_of(why), why.sentence)
             return IntakeResult(source.id, "stopped", "the process is being stopped; it goes on next time")
         except DatabaseTrouble:
             raise

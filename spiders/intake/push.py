@@ -180,7 +180,7 @@ def _rows(kind: str, body: bytes, profile: Profile) -> list[RawRow]:
     if name in _CSV:
         return _csv(text, profile)
     if name in _LINES:
-        lines = enumerate(text.splitlines(), start=1)
+        lines = enumerate(text.split("\n"), start=1)  # not splitlines: a text may hold U+2028
         return [json_row(line, number, 0.0) for number, line in lines if line.strip()]
     return list(_json(text, profile))
 
