@@ -107,6 +107,8 @@ def quiet(bundle: Bundle, folder: Path, url: str) -> Bundle:
             "database": DatabaseSettings(url=url, busy_timeout_s=bundle.settings.database.busy_timeout_s),
             "slack": SlackSettings(),
             "mail": MailSettings(),
+            # nobody waits for the lock here, and a slow machine must not cut the posts into other batches
+            "analysis": bundle.settings.analysis.model_copy(update={"hold_s": 0.0}),
         }
     )
     return replace(bundle, settings=settings)

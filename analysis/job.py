@@ -41,6 +41,7 @@ from analysis.model_store import folder_of, token
 from analysis.places import Place
 from analysis.words import cut
 from config.bundle import Bundle
+from config.settings import AnalysisSettings
 from incidents import judged, judgements, lifecycle, posts, proposals
 from incidents.beats import beat, get_beat
 from incidents.session import Database, Session
@@ -64,8 +65,6 @@ FOLLOWED_VOICES = 30
 #: posts of an incident that grading reads, and recent posts whose likes and comments it compares them with
 GRADED_POSTS, COMPARED_POSTS = 200, 500
 COPIES_KEPT = 5000
-#: seconds that one batch may hold the writer's lock; other writers give up after ten times as long
-_LONG_S = 1.0
 TITLE_CHARS = 60
 #: an incident is looked at again for a merge or a split after so many more posts; a batch looks at so many at most,
 #: and for a split at the last posts only (they are compared pair by pair while the writer's lock is held)
@@ -135,7 +134,7 @@ def run(db: Database, bundle: Bundle, now: datetime, *, max_batches: int | None 
                 batch.take([(row, outputs[row.id]) for row in waiting if row.id in still])
                 beat(session, BEAT, now, {"batch": state.token + 1})
             committed = True
-            _sizes[db] = _next_size(size, monotonic() - begun, bundle.settings.analysis.batch)
+            _sizes[db] = _next_size(size, monotonic() - begun, bundle.settings.analysis)
         finally:
             if not committed:
                 _states.pop(db, None)  # the index has seen posts that the database has not
@@ -148,14 +147,17 @@ def run(db: Database, bundle: Bundle, now: datetime, *, max_batches: int | None 
     return summary
 
 
-def _next_size(size: int, took_s: float, most: int) -> int:
+def _next_size(size: int, took_s: float, settings: AnalysisSettings) -> int:
     """Posts of the next batch: fewer when the last one held the writer's lock for long, so that others get their turn.
 
     A storm of near copies on a busy machine can cost a hundred times what an ordinary post costs.
     """
-    if took_s > _LONG_S:
+    most, limit_s = settings.batch, settings.hold_s
+    if not limit_s:
+        return most
+    if took_s > limit_s:
         return max(1, size // 2)
-    return min(most, size * 2) if took_s < _LONG_S / 4 else size
+    return min(most, size * 2) if took_s < limit_s / 4 else size
 
 
 @lru_cache(maxsize=1)

@@ -142,6 +142,12 @@ class AnalysisSettings(_Section):
         le=5000,
         description="Posts judged in one transaction (200 keep SQLite's lock under 0.1 s).",
     )
+    hold_s: float = Field(
+        1.0,
+        ge=0,
+        le=60,
+        description="Seconds that one batch may hold the writer's lock before the next one is halved (others give up after database.busy_timeout_s); 0 never shrinks it.",
+    )
     false_alarms_per_week: float = Field(
         1.0,
         gt=0,

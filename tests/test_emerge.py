@@ -273,7 +273,9 @@ def test_batches_shrink_while_they_hold_the_writer_for_long_and_grow_again(
     save(db, growing(20)[6:])
     assert job.run(db, bundle, AT + timedelta(hours=24)).posts == 20 - min(6, most)
     assert job._sizes[db] == most
-    assert job._next_size(1, 9.0, most) == 1
+    settings = bundle.settings.analysis
+    assert job._next_size(1, 9.0, settings) == 1
+    assert job._next_size(most, 9.0, settings.model_copy(update={"hold_s": 0.0})) == most
 
 
 def test_a_failure_inside_a_batch_leaves_nothing_behind(db: Database, bundle: Bundle) -> None:

@@ -1,6 +1,6 @@
 """The product against a real django-spirit forum: 100 topics with 300 posts, each collected once; replies found later.
 
-`make test-real` runs it beside the WordPress proof. The first wrong step ends the run with exit code 1.
+`make test-real` runs it after the WordPress proof. The first wrong step ends the run with exit code 1.
 """
 
 from __future__ import annotations
