@@ -585,6 +585,32 @@ def coverage(
     echo(found.summary(language))
 
 
+@app.command()
+def backtest(
+    since: Annotated[str, typer.Option("--from", help="First day, 2026-09-01.")],
+    until: Annotated[str, typer.Option("--to", help="Last day, 2026-11-01.")],
+    set_: Annotated[
+        list[str],
+        typer.Option(
+            "--set",
+            help="What shall be otherwise: false_alarms_per_week=2, watched_domains=housing,health, fast.min_grave=0.3, R03=24; may be repeated.",
+        ),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Try a change of settings or time limits on the past, before it is switched on: what would be raised, missed, later, late."""
+    from backtest import answer, period_of, read_changes  # loads the models
+
+    with opened() as home:
+        start, end = period_of(home, since, until)
+        found = answer(home, read_changes(set_), start, min(end, now()), now())
+    if as_json:
+        print_json(found.as_dict())
+        return
+    for line in found.lines():
+        echo(line)
+
+
 @app.command("import")
 def import_(
     file: Annotated[
@@ -659,7 +685,14 @@ def judge(
 
     bundle = load_bundle(options.config)
     models = folder_of(bundle.settings.data_path)
-    judge_stream(sys.stdin, sys.stdout, places=bundle.places, jobs=jobs, models=models)
+    judge_stream(
+        sys.stdin,
+        sys.stdout,
+        places=bundle.places,
+        jobs=jobs,
+        models=models,
+        fast=bundle.settings.analysis.fast,
+    )
 
 
 @app.command()

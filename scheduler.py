@@ -37,6 +37,7 @@ import alerts.last_resort
 import alerts.watch
 import analysis.job
 import analysis.topics_job
+import backtest
 import reports.job
 import spiders.evidence_job
 import spiders.intake.job
@@ -167,6 +168,10 @@ def _weekly(home: Installation, clock: Clock) -> object:
     return reports.job.run_due(home.db, home.bundle, home.keys, now)
 
 
+def _backtest(home: Installation, clock: Clock) -> object:
+    return backtest.run_waiting(home, clock)
+
+
 def _purge(home: Installation, clock: Clock) -> object:
     now = clock()
     with home.db.transaction() as session:
@@ -207,6 +212,7 @@ JOBS: tuple[Job, ...] = (
     Job(
         "weekly", _weekly, every(300)
     ),  # looks whether the week's report is still missing: downtime loses none
+    Job("backtest", _backtest, every(10)),  # what somebody wants tried on the past; beside everything else
     Job("purge", _purge, _daily(3, 17)),
 )
 

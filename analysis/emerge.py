@@ -25,6 +25,10 @@ LARGEST_P = 0.05
 #: a domain off the watch list must be this much rarer
 UNWATCHED_FACTOR = 0.3
 MIN_SIGNAL_SHARE = 0.5
+#: what is ordinary: the last days against the weeks before, hours of the week from so far back
+RECENT, BASELINE, PROFILE = timedelta(days=14), timedelta(days=84), timedelta(days=56)
+#: a raised burst of more voices is beyond every limit
+FOLLOWED_VOICES = 30
 #: hours of its past that a decision needs: the longest window and the baseline before it
 PAST = timedelta(hours=LONGEST_H, days=BASELINE_DAYS)
 
@@ -133,6 +137,11 @@ def _silence(
         f"“{words}”的可信度不够：属实概率 {post.signal_score:.0%}，严重概率 {post.grave_score:.0%}。",
         f"{words} is not credible enough: {post.signal_score:.0%} likely real, {post.grave_score:.0%} likely grave.",
     )
+
+
+def surge_of(recent: int, baseline: int) -> float:
+    """How much more than ordinary the last 14 days held, against the 84 before; at least 1, with 24 of them known."""
+    return max(1.0, (max(0, recent) / 2) / (baseline / 12)) if baseline >= 24 else 1.0
 
 
 def tests_per_week(background: Background, watched: bool) -> float:

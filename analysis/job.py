@@ -24,7 +24,22 @@ from analysis.cluster import Clusterer, ClusterItem, Match, Sketch, read_item
 from analysis.cluster_proposals import merge_candidates, split_candidate
 from analysis.copies import CopyFinder
 from analysis.counts import BASELINE_DAYS, Profile
-from analysis.emerge import PAST, WARM_VOICES, Background, Decision, Growth, Hour, Policy, burst, fast_track
+from analysis.emerge import (
+    BASELINE,
+    FOLLOWED_VOICES,
+    PAST,
+    PROFILE,
+    RECENT,
+    WARM_VOICES,
+    Background,
+    Decision,
+    Growth,
+    Hour,
+    Policy,
+    burst,
+    fast_track,
+    surge_of,
+)
 from analysis.heat import (
     explain,
     grade,
@@ -52,16 +67,12 @@ log = logging.getLogger(__name__)
 BEAT = "analysis"
 #: a cluster without a post for so long takes no more posts
 LIVE = timedelta(days=180)
-RECENT, BASELINE = timedelta(days=14), timedelta(days=84)
 #: a burst that ended longer ago is history, not news (a late import, a restored source)
 STALE = timedelta(days=14)
 #: a post that somebody had fetched from the past is news for so long
 FRESH = timedelta(hours=24)
-#: where the scores of the last half year are kept, and how far back hours of the week are learnt from
+#: where the scores of the last half year are kept
 LEDGER = "emergence"
-PROFILE = timedelta(days=56)
-#: a raised burst of more voices is beyond every limit
-FOLLOWED_VOICES = 30
 #: posts of an incident that grading reads, and recent posts whose likes and comments it compares them with
 GRADED_POSTS, COMPARED_POSTS = 200, 500
 COPIES_KEPT = 5000
@@ -102,12 +113,12 @@ _judges: dict[int, tuple[Any, Any, Judge]] = {}
 
 def judge_for(bundle: Bundle) -> Judge:
     """The process's judge for the places of this configuration; loaded anew when another model came into force."""
-    models = folder_of(bundle.settings.data_path)
-    held, model = _judges.get(id(bundle.places)), token(models)
-    if held is None or held[0] is not bundle.places or held[1] != (models, model):
+    models, fast = folder_of(bundle.settings.data_path), bundle.settings.analysis.fast
+    held, made_of = _judges.get(id(bundle.places)), (models, token(models), tuple(sorted(fast.items())))
+    if held is None or held[0] is not bundle.places or held[1] != made_of:
         _judges.clear()
-        loaded = Judge.load(bundle.places, models)
-        held = _judges[id(bundle.places)] = (bundle.places, (models, model), loaded)
+        loaded = Judge.load(bundle.places, models, fast)
+        held = _judges[id(bundle.places)] = (bundle.places, made_of, loaded)
     return held[2]
 
 
@@ -565,11 +576,6 @@ def is_news(row: posts.PostRow, now: datetime) -> bool:
     if row.backfilled:
         return not row.published_estimated and row.published_at >= now - FRESH
     return row.published_at >= now - STALE
-
-
-def surge_of(recent: int, baseline: int) -> float:
-    """How much more than ordinary the last 14 days held, against the 84 before; at least 1, with 24 of them known."""
-    return max(1.0, (max(0, recent) / 2) / (baseline / 12)) if baseline >= 24 else 1.0
 
 
 def grading(

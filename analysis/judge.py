@@ -120,6 +120,10 @@ class Thresholds:
             cluster_signal=float(data["cluster"]["min_signal"]),
         )
 
+    def with_fast(self, limits: Mapping[str, float]) -> Thresholds:
+        """These thresholds with some limits of the fast track replaced (setting `analysis.fast`)."""
+        return replace(self, fast=replace(self.fast, **limits)) if limits else self
+
     def of(self, model: LinearModel) -> Thresholds:
         """These thresholds with the offsets that were fitted with a model of this installation."""
         if model.version == self.model:
@@ -162,14 +166,21 @@ class Judge:
         }
 
     @classmethod
-    def load(cls, places: Places | None = None, models: Path | None = None) -> Judge:
+    def load(
+        cls,
+        places: Places | None = None,
+        models: Path | None = None,
+        fast: Mapping[str, float] | None = None,
+    ) -> Judge:
         """The model in force with the city's places; without places no district is recognised.
 
         `models`: where an installation keeps its own models (model_store.folder_of); without it the shipped one judges.
+        `fast`: limits of the fast track that replace the shipped ones (setting `analysis.fast`).
         """
         gazetteer = gazetteer_of(places) if places is not None else None
         model = in_force(models).model
-        return cls(model, Reader(load_snow(), RiskWords.load(), gazetteer), Thresholds.load().of(model))
+        limits = Thresholds.load().with_fast(fast or {}).of(model)
+        return cls(model, Reader(load_snow(), RiskWords.load(), gazetteer), limits)
 
     def judge_batch(self, items: Sequence[JudgeInput], *, explain: bool = True) -> list[JudgeOutput]:
         """One output per input, in order."""

@@ -12,7 +12,7 @@ import json
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -188,11 +188,11 @@ def judge_items(judge: Judge, items: list[JudgeInput]) -> list[JudgeOutput]:
 _shared: Judge | None = None
 
 
-def _adopt(places: Places | None, models: Path | None) -> None:
+def _adopt(places: Places | None, models: Path | None, fast: Mapping[str, float] | None) -> None:
     """In a worker: the judge that came with the fork, or one of its own where processes are not forked."""
     global _shared
     if _shared is None:
-        _shared = Judge.load(places, models)
+        _shared = Judge.load(places, models, fast)
 
 
 def _serve(work: Callable[[Judge, Any], Any], batch: Any) -> Any:
@@ -212,19 +212,25 @@ class Workers:
     few batches a worker, so a stream without end needs no more memory than a short one. With `jobs` 1 there is no process.
     """
 
-    def __init__(self, jobs: int, places: Places | None = None, models: Path | None = None) -> None:
+    def __init__(
+        self,
+        jobs: int,
+        places: Places | None = None,
+        models: Path | None = None,
+        fast: Mapping[str, float] | None = None,
+    ) -> None:
         global _shared
         self.jobs = jobs
-        self._judge = Judge.load(places, models) if jobs <= 1 else None
+        self._judge = Judge.load(places, models, fast) if jobs <= 1 else None
         self._pool: ProcessPoolExecutor | None = None
         if jobs > 1:
             forks = "fork" in get_all_start_methods() and threading.active_count() == 1
             if forks:
-                _shared = Judge.load(places, models)
+                _shared = Judge.load(places, models, fast)
                 gc.collect()
                 gc.freeze()  # a collection in a worker would touch, and so copy, every shared page
             self._pool = ProcessPoolExecutor(
-                jobs, get_context("fork" if forks else "spawn"), _adopt, (places, models)
+                jobs, get_context("fork" if forks else "spawn"), _adopt, (places, models, fast)
             )
 
     def __enter__(self) -> Workers:
@@ -265,14 +271,15 @@ def judge_stream(
     explain: bool = False,
     err: TextIO | None = None,
     models: Path | None = None,
+    fast: Mapping[str, float] | None = None,
 ) -> Summary:
     """Judge every line of `fin`. `jobs` worker processes share the work; the order stays.
 
-    `explain` adds the words that moved each score (about a tenth slower); `models`: see Judge.load.
+    `explain` adds the words that moved each score (about a tenth slower); `models`, `fast`: see Judge.load.
     """
     told = err or sys.stderr
     bad, done = 0, 0
-    with Workers(jobs, places, models) as workers:
+    with Workers(jobs, places, models, fast) as workers:
         for given in workers.map(answer_explained if explain else answer, _chunks(fin)):
             fout.write(given.out)
             told.write("".join(given.bad))

@@ -19,8 +19,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from analysis.emerge import Growth, Hour, Policy
-from benchmarks.emergence_play import INJECTED_DOMAIN, ZONE, Ewma, Fixed, Player, Rule, score
-from benchmarks.emergence_streams import Message, complaints, hot_titles, questions, shuffled, weeks_of
+from analysis.playback import Message, score
+from benchmarks.emergence_play import INJECTED_DOMAIN, ZONE, Ewma, Fixed, Player, Rule
+from benchmarks.emergence_streams import complaints, hot_titles, questions, shuffled, weeks_of
 from config.settings import AnalysisSettings
 
 RATES = (1.0, 0.25, 4.0)
@@ -45,7 +46,7 @@ def played(messages: Sequence[Message], *, again: bool = False) -> Player:
 
 def after_warm_up(player: Player, messages: Sequence[Message], rate: float) -> int:
     """Alarms after the first four weeks."""
-    return sum(at >= messages[0].at + WARM for _, at in player.alarms[rate])
+    return sum(alarm.at >= messages[0].at + WARM for alarm in player.alarms[rate])
 
 
 def rates(streams: dict[str, tuple[list[Message], bool, int]]) -> None:
@@ -76,7 +77,7 @@ def thresholds(messages: Sequence[Message], alarms: int) -> dict[str, float]:
     """For each simple rule the threshold at which it raises as many clusters after the first weeks; chosen in hindsight."""
     found = {}
     for name, rule in simple_rules().items():
-        highest: dict[int, float] = {}
+        highest: dict[int | None, float] = {}
         for m in messages:
             value = rule.play(m)
             if m.at >= messages[0].at + WARM and value > highest.get(m.cluster, 0.0):
@@ -92,7 +93,8 @@ def arrivals(
     start: datetime, authors: int, hours: int, player: Player, draw: random.Random
 ) -> list[datetime]:
     """When the authors of one incident write: evenly over its length, but as the hours of the week have it."""
-    profile = player.days[min(player.days, key=lambda day: abs((day - start.date()).days))][0].profile
+    near = min(player.ordinary, key=lambda day: abs((day - start.date()).days))
+    profile = player.ordinary[near].profile
     assert profile is not None
     times: list[datetime] = []
     while len(times) < authors:
@@ -107,12 +109,12 @@ def ours(times: Sequence[datetime], player: Player, rate: float) -> datetime | N
     hours: dict[datetime, int] = defaultdict(int)
     for at in times:
         hours[at.replace(minute=0, second=0, microsecond=0)] += 1
-        day = player.days.get(at.date())
-        if day is None or sum(hours.values()) < 2:
+        limits, ordinary = player.days.get(at.date()), player.ordinary.get(at.date())
+        if limits is None or ordinary is None or sum(hours.values()) < 2:
             continue
         growth = Growth(at, times[0], [Hour(h, n, n, 0) for h, n in hours.items()], INJECTED_DOMAIN, 1.0)
-        _, chance = score(growth, day[0], Policy(rate, WATCHED), {rate: day[1][rate]})
-        if chance is not None and chance >= day[1][rate].score:
+        _, chance = score(growth, ordinary, Policy(rate, WATCHED), {rate: limits[rate]})
+        if chance is not None and chance >= limits[rate].score:
             return at
     return None
 
@@ -171,11 +173,11 @@ def hot(messages: Sequence[Message], data: Path) -> None:
     player = played(messages)
     print("\nsetting | alarms/week, true ones included | hot matters raised | at message (median)")
     for rate in sorted(RATES):
-        raised = dict(reversed(player.alarms[rate]))
+        raised = {alarm.cluster: alarm.at for alarm in reversed(player.alarms[rate])}
         found = []
         for ms in matters:
             cluster = Counter(m.cluster for m in ms).most_common(1)[0][0]
-            if cluster in raised:
+            if cluster is not None and cluster in raised:
                 found.append(sum(m.at <= raised[cluster] for m in ms))
         middle = statistics.median(found) if found else 0
         print(

@@ -1,4 +1,4 @@
-"""Plays a stream through the burst track with the counts that job.py reads from the database, and through two simpler rules.
+"""Plays a stream through the burst track as the product does it (analysis.playback), and through two simpler rules.
 
 `Player` is the product's own arithmetic and ledger. `Ewma` (as SigniTrend: deviation from a moving average, an hour at a
 time) and `Fixed` (so many authors within so many hours) get the same clusters, the same authors and the same messages.
@@ -7,185 +7,31 @@ time) and `Fixed` (so many authors within so many hours) get the same clusters, 
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict, deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
-from analysis.alarms import Ledger, Limit, by_model
-from analysis.counts import Profile
-from analysis.emerge import (
-    MIN_SIGNAL_SHARE,
-    PAST,
-    WARM_VOICES,
-    Background,
-    Growth,
-    Hour,
-    Policy,
-    burst,
-    tests_per_week,
-)
-from benchmarks.emergence_streams import Message
+from analysis import playback
+from analysis.emerge import MIN_SIGNAL_SHARE, Background
+from analysis.playback import Cluster, Message
 
 ZONE = ZoneInfo("Asia/Shanghai")
-RECENT, BASELINE, PROFILE = timedelta(days=14), timedelta(days=84), timedelta(days=56)
-#: a cell that lives for ever may alarm again after so long, as a new incident
-AGAIN = timedelta(days=14)
-NEVER = timedelta(days=9999)
 INJECTED_DOMAIN = "housing"
 
 
-@dataclass
-class Cluster:
-    """What is known of one cluster."""
-
-    first: datetime
-    hours: dict[datetime, list[int]] = field(default_factory=dict)
-    authors: set[str] = field(default_factory=set)
-    domains: Counter[str] = field(default_factory=Counter)
-    posts: int = 0
-    signals: int = 0
-    episode: Counter[float] = field(default_factory=Counter)  # by setting
-
-    def take(self, m: Message) -> bool:
-        """Count one message; True when its author is new."""
-        new = m.author not in self.authors
-        self.authors.add(m.author)
-        cell = self.hours.setdefault(m.at.replace(minute=0, second=0, microsecond=0), [0, 0, 0])
-        for position, more in enumerate((new, 1, m.negative)):
-            cell[position] += more
-        self.domains[m.domain] += 1
-        self.posts += 1
-        self.signals += m.signal
-        return new
-
-    @property
-    def domain(self) -> str:
-        """The domain of most of its messages."""
-        real = {d: n for d, n in self.domains.items() if d != "none"}
-        return min(real, key=lambda d: (-real[d], d)) if real else "none"
-
-
-class Player:
-    """The burst track as the product runs it, for several settings at once: the count model's score is the same for all.
-
-    What is ordinary leaves out what the first setting raised. `alarms[setting]`: (cluster, time).
-    """
+class Player(playback.Player):
+    """The product's player, which also keeps what was ordinary on each day, to put incidents into."""
 
     def __init__(self, rates: Sequence[float], watched: frozenset[str], *, again: bool = False) -> None:
-        self.policy, self.again = Policy(rates[0], watched), again
-        self.ledgers = {rate: Ledger.for_rate(rate) for rate in rates}
-        self.limits: dict[float, Limit] = {rate: by_model(rate) for rate in rates}
-        self.alarms: dict[float, list[tuple[int, datetime]]] = {rate: [] for rate in rates}
-        self.clusters: dict[int, Cluster] = {}
-        #: by day: what is ordinary for a new cluster of this domain, and the limits, to put incidents into
-        self.days: dict[date, tuple[Background, dict[float, Limit]]] = {}
-        self._quiet: dict[tuple[float, int], datetime] = {}
-        self._recent: deque[tuple[datetime, str]] = deque()
-        self._opened: deque[tuple[datetime, int]] = deque()
-        self._hours: Counter[datetime] = Counter()
-        self._today: date | None = None
-        self._ordinary: dict[str, tuple[int, int, int]] = {}
-        self._volumes: dict[str, tuple[int, int]] = {}
-        self._profile = Profile.flat(ZONE)
-
-    def play(self, m: Message) -> None:
-        """One message."""
-        cluster = self.clusters.get(m.cluster)
-        if cluster is None:
-            cluster = self.clusters[m.cluster] = Cluster(m.at)
-            self._opened.append((m.at, m.cluster))
-        cluster.take(m)
-        self._recent.append((m.at, m.domain))
-        self._hours[m.at.replace(minute=0, second=0, microsecond=0)] += 1
-        self._day(m.at)
-        for ledger in self.ledgers.values():
-            ledger.saw(m.at)
-        if len(cluster.authors) < WARM_VOICES:
-            return
-        decision, chance = score(
-            self._growth(m, cluster), self._background(cluster), self.policy, self.limits
-        )
-        for rate, ledger in self.ledgers.items():
-            quiet = self._quiet.get((rate, m.cluster))
-            if quiet is not None and m.at < quiet:
-                if not self.again and len(cluster.authors) <= 30 and decision is not None:
-                    ledger.note(m.cluster, m.at, decision)
-                continue
-            episode = m.cluster * 1000 + cluster.episode[rate] if self.again else m.cluster
-            if quiet is not None:
-                cluster.episode[rate] += 1
-                del self._quiet[rate, m.cluster]
-            if decision is not None:
-                ledger.note(episode, m.at, decision)
-            if chance is not None and chance >= self.limits[rate].score:
-                self.alarms[rate].append((m.cluster, m.at))
-                self._quiet[rate, m.cluster] = m.at + (AGAIN if self.again else NEVER)
-                self.limits[rate] = ledger.limit(m.at, rate)
-
-    def _growth(self, m: Message, cluster: Cluster) -> Growth:
-        since = m.at - PAST
-        for hour in [h for h in cluster.hours if h < since]:
-            del cluster.hours[hour]
-        hours = [Hour(h, *v) for h, v in cluster.hours.items()]
-        return Growth(m.at, cluster.first, hours, cluster.domain, cluster.signals / cluster.posts)
-
-    def _background(self, cluster: Cluster | None, domain: str = "") -> Background:
-        domain = cluster.domain if cluster else domain
-        recent = sum(n for n, _ in self._volumes.values())
-        before = sum(n for _, n in self._volumes.values())
-        new, base = self._volumes.get(domain, (0, 0))
-        surge = 1.0
-        if base >= 24:
-            surge = max(1.0, (max(0, new - (cluster.posts if cluster else 0)) / 2) / (base / 12))
-        count, joined, squares = self._ordinary.get(domain, (0, 0, 0))
-        return Background(
-            max(recent / 2, (recent + before) / 14), count, joined, surge, squares, self._profile
-        )
+        super().__init__(rates, watched, ZONE, again=again)
+        #: by day: what is ordinary for a new cluster of the domain
+        self.ordinary: dict[date, Background] = {}
 
     def _day(self, at: datetime) -> None:
-        if at.date() == self._today:
-            return
-        self._today = at.date()
-        while self._recent and self._recent[0][0] < at - RECENT - BASELINE:
-            self._recent.popleft()
-        while self._opened and self._opened[0][0] < at - RECENT - BASELINE:
-            self._opened.popleft()
-        split = at - RECENT
-        new, old = Counter[str](), Counter[str]()
-        for time, domain in self._recent:
-            (new if time >= split else old)[domain] += 1
-        self._volumes = {d: (new[d], old[d]) for d in new | old}
-        sums: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
-        for time, number in self._opened:
-            if time < split and (self.policy.false_alarms_per_week, number) not in self._quiet:
-                cluster = self.clusters[number]
-                more = len(cluster.authors) - 1
-                for position, value in enumerate((1, more, more * more)):
-                    sums[cluster.domain][position] += value
-        self._ordinary = {d: (v[0], v[1], v[2]) for d, v in sums.items()}
-        midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
-        first = min(self._hours)
-        for hour in [h for h in self._hours if h < midnight - PROFILE]:
-            del self._hours[hour]
-        self._profile = Profile.learn(self._hours, max(first, midnight - PROFILE), midnight, ZONE)
-        for rate, ledger in self.ledgers.items():
-            ledger.forget(at)
-            self.limits[rate] = ledger.limit(at, rate)
-        self.days[at.date()] = (self._background(None, INJECTED_DOMAIN), dict(self.limits))
-
-
-def score(
-    growth: Growth, background: Background, policy: Policy, limits: Mapping[float, Limit]
-) -> tuple[float | None, float | None]:
-    """What the ledger notes, and the score that may raise the cluster now; None when nothing could."""
-    warm = any(limit.warm for limit in limits.values())
-    decision = burst(growth, background, policy, Limit(-3.0, warm=warm))
-    if not decision.raised:
-        return decision.score, None
-    tests = tests_per_week(background, bool(decision.why["watched"]))
-    return decision.score, -math.log10(float(decision.why["p"]) * tests)
+        super()._day(at)
+        if at.date() not in self.ordinary:
+            self.ordinary[at.date()] = self.background(INJECTED_DOMAIN)
 
 
 class Rule:
@@ -193,7 +39,7 @@ class Rule:
 
     def __init__(self, watched: frozenset[str]) -> None:
         self.watched = watched
-        self.clusters: dict[int, Cluster] = {}
+        self.clusters: dict[int | None, Cluster] = {}
 
     def play(self, m: Message) -> float:
         """The score after this message; 0 when most of the cluster's messages are no complaints or its domain is off the list."""
@@ -214,7 +60,7 @@ class Ewma(Rule):
     def __init__(self, watched: frozenset[str], half_h: float = 24.0, bias: float = 0.1) -> None:
         super().__init__(watched)
         self.alpha, self.bias = 1 - 0.5 ** (1 / half_h), bias
-        self._state: dict[int, tuple[int, float, float, float]] = {}
+        self._state: dict[int | None, tuple[int, float, float, float]] = {}
 
     def score(self, m: Message, new: bool) -> float:
         hour = int(m.at.timestamp() // 3600)
@@ -243,7 +89,7 @@ class Fixed(Rule):
     def __init__(self, watched: frozenset[str], count: int) -> None:
         super().__init__(watched)
         self.count = count
-        self._times: dict[int, list[float]] = defaultdict(list)
+        self._times: dict[int | None, list[float]] = defaultdict(list)
 
     def score(self, m: Message, new: bool) -> float:
         times = self._times[m.cluster]

@@ -11,28 +11,15 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from analysis.cluster import Clusterer, ClusterItem
 from analysis.judge import Judge, JudgeInput
+from analysis.playback import Message
 
 BLOCK = timedelta(days=28)
-
-
-@dataclass(frozen=True)
-class Message:
-    """One message with what clustering and judging said. `voice`: its author is new in the cluster."""
-
-    id: str
-    at: datetime
-    author: str
-    cluster: int
-    domain: str
-    signal: bool
-    negative: bool
-    district: str = ""
 
 
 def judged(items: Sequence[JudgeInput]) -> list[Message]:

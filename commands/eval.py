@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -131,27 +130,19 @@ def evaluate(
 
 def _taught(session: Session, report: Report) -> None:
     """What the machine had said before the first person spoke, against the last word: no model has seen that before."""
-    ids = sorted({label.post_id for label in labels.training_labels(session)})
-    right: Counter[str] = Counter()
-    total: Counter[str] = Counter()
-    wrong: Counter[tuple[str, str]] = Counter()
-    for said in labels.latest(session, ids).values():
-        for kind, label in said.items():
-            if kind not in TASKS and kind != "about":
-                continue
-            total[kind] += 1
-            right[kind] += label.machine == label.value
-            if kind == "domain" and label.machine != label.value:
-                wrong[(label.machine, label.value)] += 1
-    report.verdicts = [Verdicts(kind, right[kind], total[kind]) for kind in (*TASKS, "about") if total[kind]]
-    report.confusions = [(a, b, n) for (a, b), n in wrong.most_common(CONFUSIONS)]
-    if not ids:
+    found = labels.verdicts(session)
+    report.verdicts = [
+        Verdicts(kind, *found.by_kind[kind]) for kind in (*TASKS, "about") if kind in found.by_kind
+    ]
+    domains = {pair[1:]: n for pair, n in found.confusions.items() if pair[0] == "domain"}
+    report.confusions = [(a, b, n) for (a, b), n in list(domains.items())[:CONFUSIONS]]
+    if not found.posts:
         report.notes.append(
             "nobody has corrected or confirmed a judgement yet: no figures of this city's own"
         )
     else:
         report.notes.append(
-            f"{len(ids)} posts with a person's word. People open what looks wrong and only changed values are labelled unless "
+            f"{found.posts} posts with a person's word. People open what looks wrong and only changed values are labelled unless "
             "the whole judgement is confirmed: the shares of this city are lower bounds"
         )
 

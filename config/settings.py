@@ -133,6 +133,24 @@ class CrawlSettings(_Section):
     )
 
 
+#: limits of the fast track that an operator may replace; what each is for stands in analysis/thresholds.toml
+FAST_LIMITS = (
+    "min_signal",
+    "min_grave",
+    "min_grave_head",
+    "min_grave_wide",
+    "min_grave_stern",
+    "sure_signal",
+    "sure_grave",
+    "solid_signal",
+    "solid_grave",
+    "real_signal",
+    "real_grave",
+    "review_grave",
+    "review_grave_unheard",
+)
+
+
 class AnalysisSettings(_Section):
     """How posts are judged and when they become an incident. Model thresholds stand in analysis/thresholds.toml."""
 
@@ -158,6 +176,20 @@ class AnalysisSettings(_Section):
         ("schooling", "housing", "food_safety", "health", "work_safety", "disaster", "elderly"),
         description="Domains whose incidents are raised: the monitoring list of the notice, part 五(二).",
     )
+    fast: dict[str, float] = Field(
+        {},
+        description="Limits of the fast track that replace those of analysis/thresholds.toml, [fast], by name; `quansheng backtest` tells beforehand what they would have changed.",
+    )
+
+    @field_validator("fast")
+    @classmethod
+    def _known_limits(cls, value: dict[str, float]) -> dict[str, float]:
+        """Only limits that there are, each a probability."""
+        if strange := sorted(value.keys() - set(FAST_LIMITS)):
+            raise ValueError(f"no such limit: {', '.join(strange)}; there are {', '.join(FAST_LIMITS)}")
+        if wrong := sorted(name for name, limit in value.items() if not 0 <= limit <= 1):
+            raise ValueError(f"{', '.join(wrong)}: a probability from 0 to 1 is expected")
+        return value
 
 
 class AlertSettings(_Section):

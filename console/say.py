@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +16,7 @@ from config.roster import OnDuty
 from console import words
 from console.context import Reader, Visit
 from incidents import accounts
+from incidents.backtests import Change
 from incidents.labels import LabelView
 from incidents.queries import EventView, IncidentView, get_incident
 
@@ -114,6 +116,44 @@ class Say:
             if address and address in (person.id, person.email, person.slack_user):
                 return person.name
         return address
+
+    def period(self, since: datetime, until: datetime) -> str:
+        """First and last day of a period that ends at `until`, not included."""
+        return f"{self.day(since)} – {self.day(until - timedelta(microseconds=1))}"
+
+    def change(self, change: Change) -> str:
+        """What a backtest tries, in words."""
+        told = []
+        if change.false_alarms_per_week is not None:
+            told.append(self.here.t("每周误报 {n}", n=f"{change.false_alarms_per_week:g}"))
+        if change.watched_domains is not None:
+            names = ("、" if self.zh else ", ").join(self.domain(name) for name in change.watched_domains)
+            told.append(self.here.t("重点领域：{names}", names=names or self.here.t("无")))
+        told += [f"{self.word('fast_limit', name)} {value:g}" for name, value in change.fast.items()]
+        told += [
+            self.here.t("{rule} 的时限 {n}", rule=self.rule(name), n=n) for name, n in change.rules.items()
+        ]
+        return ("；" if self.zh else "; ").join(told)
+
+    def switch_on(self, change: Change) -> str:
+        """The lines of the configuration that would bring a change into force."""
+        lines = []
+        if change.detects:
+            lines += ["# quansheng.toml", "[analysis]"]
+        if change.false_alarms_per_week is not None:
+            lines.append(f"false_alarms_per_week = {change.false_alarms_per_week:g}")
+        if change.watched_domains is not None:
+            lines.append(f"watched_domains = {json.dumps(list(change.watched_domains))}")
+        if change.fast:
+            lines += ["", "[analysis.fast]", *(f"{name} = {value:g}" for name, value in change.fast.items())]
+        rules = self.here.console.bundle.rules
+        for name, amount in change.rules.items():
+            unit = {"calendar_hours": "PT{}H", "workdays": "P{}WD"}.get(rules.rule(name).unit, "P{}D")
+            lines += [
+                f"# rules/{self.here.console.bundle.settings.city.id}.yaml, {name}",
+                f"deadline: {unit.format(amount)}",
+            ]
+        return "\n".join(lines)
 
     def domain(self, id: str) -> str:
         """The name of a subject."""

@@ -132,6 +132,7 @@ EVENTS = {
     "password_reset": "重置密码",
     "audit_read": "查阅审计记录",
     "heartbeat": "平安报告",
+    "backtest_asked": "提出回测",
     "model_installed": "启用新训练的研判模型",
     "model_rolled_back": "退回上一个研判模型",
 }
@@ -236,6 +237,33 @@ COVERAGE = {
     "dark": "信源全部失效",
     "blind": "无信源覆盖",
 }
+BACKTESTS = {"waiting": "等待计算", "running": "正在计算", "done": "已算出", "failed": "没有算出"}
+#: how a matter's alarm changes (analysis.backtest.OUTCOMES)
+BACKTEST_OUTCOMES = {
+    "lost": "不再预警",
+    "gained": "新增预警",
+    "later": "预警变晚",
+    "earlier": "预警变早",
+    "same": "没有变化",
+}
+#: what people said of it (analysis.backtest.WORDS)
+BACKTEST_WORDS = {"real": "人已确认", "false_alarm": "判为误报", "open": "尚未研判", "unseen": "无人见过"}
+#: limits of the fast track (config.settings.FAST_LIMITS)
+FAST_LIMITS = {
+    "min_signal": "属实概率下限",
+    "min_grave": "严重概率下限：危险词在文中",
+    "min_grave_head": "严重概率下限：危险词在标题或首句",
+    "min_grave_wide": "严重概率下限：日常用词",
+    "min_grave_stern": "严重概率下限：变质食品用词",
+    "sure_signal": "属实概率下限：袭击、地震在首句",
+    "sure_grave": "严重概率下限：袭击、地震在首句",
+    "solid_signal": "属实概率下限：火灾、中毒、坍塌或死亡人数在首句",
+    "solid_grave": "严重概率下限：火灾、中毒、坍塌或死亡人数在首句",
+    "real_signal": "属实概率达到此值时改用下一项",
+    "real_grave": "严重概率下限：确属实且危险词在首句",
+    "review_grave": "交人复核的严重概率：有危险词",
+    "review_grave_unheard": "交人复核的严重概率：无危险词",
+}
 #: what became of a hot title (incidents.hot_titles.OUTCOMES)
 HOT_OUTCOMES = {
     "before": "上榜前已发现",
@@ -319,6 +347,7 @@ PARTS = {
 #: how a topic moved since the week before
 TRENDS = {"first": "首周", "new": "新话题", "growing": "升温", "steady": "平稳", "fading": "降温"}
 DONE = {
+    "backtest": "已提交，正在后台计算。",
     "hot_title": "已记录核对结果。",
     "ack": "已确认收到。",
     "confirm": "已研判属实。",
@@ -427,6 +456,10 @@ TABLES: dict[str, dict[str, str]] = {
     "post_field": POST_FIELDS,
     "coverage": COVERAGE,
     "hot_outcome": HOT_OUTCOMES,
+    "backtest": BACKTESTS,
+    "backtest_outcome": BACKTEST_OUTCOMES,
+    "backtest_word": BACKTEST_WORDS,
+    "fast_limit": FAST_LIMITS,
     "unit": UNITS,
     "basis": BASIS,
     "why": WHY,

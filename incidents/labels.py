@@ -9,6 +9,7 @@ and `restored`. Training reads `training_labels` and `pair_labels`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -225,6 +226,44 @@ def training_labels(session: Session) -> list[TrainingLabel]:
         .order_by(Post.id, Label.kind)
     )
     return [TrainingLabel(*row) for row in session.execute(query)]
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What people's last word says of the machine's first one: how often it was right, and what it took for what."""
+
+    posts: int
+    #: kind -> (right, of so many)
+    by_kind: dict[str, tuple[int, int]]
+    #: (kind, machine, person) -> posts, where they differ
+    confusions: dict[tuple[str, str, str], int]
+
+
+def verdicts(session: Session) -> Verdicts:
+    """What the machine had said before the first person spoke, against the last word: no model has seen that before.
+
+    People open what looks wrong, so these shares are lower bounds.
+    """
+    ids = sorted({label.post_id for label in training_labels(session)})
+    right: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    wrong: Counter[tuple[str, str, str]] = Counter()
+    for said in latest(session, ids).values():
+        for kind, label in said.items():
+            if kind not in VALUES:
+                continue
+            total[kind] += 1
+            right[kind] += label.machine == label.value
+            if label.machine != label.value:
+                wrong[(kind, label.machine, label.value)] += 1
+    by_kind = {kind: (right[kind], total[kind]) for kind in VALUES if total[kind]}
+    return Verdicts(len(ids), by_kind, dict(wrong.most_common()))
+
+
+def waiting(session: Session, since: datetime | None) -> int:
+    """Posts whose judgement a person has corrected or confirmed since then: what the next training would learn."""
+    query = select(func.count(Label.post_id.distinct())).where(Label.kind.in_(list(VALUES)))
+    return session.scalar(query.where(Label.created_at > since) if since is not None else query) or 0
 
 
 def pair_labels(session: Session) -> list[PairLabel]:

@@ -902,6 +902,26 @@ class CrawlStop(Base):
     lifted_reason: Mapped[str] = mapped_column(Text, default="")
 
 
+class Backtest(Base):
+    """A change of settings or rules that somebody wants tried on the past, and what came out. No fold of events."""
+
+    __tablename__ = "backtest"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    change: Mapped[JsonDict] = mapped_column(default=dict)
+    since: Mapped[datetime]
+    until: Mapped[datetime]  # the first moment behind the period
+    note: Mapped[str] = mapped_column(Text, default="")
+    asked_by: Mapped[str] = mapped_column(String(80))
+    asked_at: Mapped[datetime]
+    state: Mapped[str] = mapped_column(String(12), default="waiting")  # waiting | running | done | failed
+    progress: Mapped[float] = mapped_column(Float, default=0.0)
+    finished_at: Mapped[datetime | None]
+    seconds: Mapped[float] = mapped_column(Float, default=0.0)  # that it took
+    result: Mapped[JsonDict] = mapped_column(default=dict)
+    trouble: Mapped[str] = mapped_column(Text, default="")
+
+
 class Label(Base):
     """What a person said about a post or an incident. Append-only; the latest of one (post, kind) counts.
 

@@ -15,6 +15,7 @@ FLOORS = {
     "alerts": 2,
     "reports": 3,
     "console": 3,
+    "backtest": 3,
     # the top floor F4 has an order of its own
     "scheduler": 4,
     "replay": 5,

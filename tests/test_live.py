@@ -140,8 +140,8 @@ def test_the_desk_hears_of_an_act_over_http_but_not_of_a_look(town: World) -> No
         assert kinds[told] != "viewed", "a look rings no bell"
         again = {"Last-Event-ID": "1"}
         with line.stream("GET", f"{address}/desk/events?after={after}", headers=again) as answer:
-            told = (text for text in answer.iter_lines() if text == "event: change")
-            assert next(told), "what was missed while the line was broken is told"
+            missed = (text for text in answer.iter_lines() if text == "event: change")
+            assert next(missed), "what was missed while the line was broken is told"
 
 
 def test_strangers_hear_nothing_and_listening_is_nobody_s_activity(town: World) -> None:

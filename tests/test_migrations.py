@@ -12,6 +12,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -24,6 +25,8 @@ from incidents.models import Base
 from incidents.session import Database
 
 T0 = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
+#: there is exactly one, or this raises: two migrations after the same one leave nobody knowing where to go
+NEWEST = ScriptDirectory(str(Path(incidents.migrate.__file__).parent / "migrations")).get_current_head()
 
 
 def test_migrations_give_exactly_the_models(any_db: Database) -> None:
@@ -37,7 +40,7 @@ def test_migrations_give_exactly_the_models(any_db: Database) -> None:
 
 
 def test_upgrading_twice_changes_nothing(any_db: Database) -> None:
-    assert upgrade(any_db.engine) == upgrade(any_db.engine) == "0012"
+    assert upgrade(any_db.engine) == upgrade(any_db.engine) == NEWEST
 
 
 @pytest.mark.parametrize(
@@ -170,7 +173,7 @@ def test_an_older_database_is_brought_up_to_date_with_what_it_holds(
                 " '2026-03-02 01:04:00+00')"
             )
         )
-    assert upgrade(database.engine) == "0012"
+    assert upgrade(database.engine) == NEWEST
     with database.engine.connect() as connection:
         assert connection.execute(text("SELECT tone, about FROM judgement")).all() == [("neg", "")]
         assert connection.scalar(text("SELECT count(*) FROM label")) == 0
