@@ -1417,6 +1417,27 @@ def roster_test(
         raise typer.Exit(1)
 
 
+@app.command("export")
+def export_(
+    sqlite: Annotated[
+        Path | None,
+        typer.Option(help="SQLite file to write; default: the copy that the console's SQL page asks."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the de-identified copy: no texts, authors or addresses. Beside a named FILE lies its description for Datasette."""
+    from commands import export  # with the database's room
+
+    with opened() as home:
+        done = export.write(home, sqlite, _login(), now())
+    if as_json:
+        print_json(done)
+        return
+    echo(f"{done.file}: {', '.join(f'{number} {table}' for table, number in done.rows.items())}")
+    if done.metadata is not None:
+        echo(f"{done.metadata}: datasette {done.file} --metadata {done.metadata}")
+
+
 @token_app.command("make")
 def token_make(
     login: Annotated[

@@ -48,7 +48,7 @@ from alerts.slack_socket import SlackSocket
 from config.routes import CHANNELS
 from config.settings import Settings
 from console.app import create_app
-from incidents import beats, retention
+from incidents import beats, retention, snapshot
 from incidents.installation import Installation, Problem
 from incidents.trouble import SchemaTooNew
 from spiders.collector import Collector
@@ -188,6 +188,16 @@ def _purge(home: Installation, clock: Clock) -> object:
     )
 
 
+def _copy(home: Installation, clock: Clock) -> object:
+    """The de-identified copy for the analysts' SQL, when it is wanted and has become old."""
+    file, now = home.settings.data_path / snapshot.NAME, clock()
+    wanted = home.settings.api
+    if not wanted.sql or not snapshot.due(file, timedelta(minutes=wanted.sql_refresh_min), now):
+        return None
+    with home.db.reading() as session:
+        return snapshot.write(session, home.bundle, file, now)
+
+
 def every(seconds: float) -> Callable[[Settings, datetime], BaseTrigger]:
     """The trigger of a job that runs every so many seconds."""
     return lambda settings, start: IntervalTrigger(seconds=seconds, start_date=start, timezone=UTC)
@@ -213,6 +223,7 @@ JOBS: tuple[Job, ...] = (
         "weekly", _weekly, every(300)
     ),  # looks whether the week's report is still missing: downtime loses none
     Job("backtest", _backtest, every(10)),  # what somebody wants tried on the past; beside everything else
+    Job("copy", _copy, every(60)),  # what analysts ask by SQL
     Job("purge", _purge, _daily(3, 17)),
 )
 

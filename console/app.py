@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from threading import BoundedSemaphore
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
@@ -16,6 +17,7 @@ from console.api import incidents as api_incidents
 from console.api import posts as api_posts
 from console.api import reference as api_reference
 from console.api import reports as api_reports
+from console.api import sql as api_sql
 from console.api.pace import Pace
 from console.context import Console
 from console.live import Beacon
@@ -43,6 +45,7 @@ from console.views import (
     roster,
     search,
     slack,
+    sql,
     state,
     stops,
     supervision,
@@ -72,6 +75,7 @@ def create_app(db: Database, bundle: Bundle, keys: Keys, now: Callable[[], datet
     app.state.live = Beacon(lambda: desk.newest_change(db))
     app.state.intake_gate = intake.Gate()
     app.state.api_pace = Pace()
+    app.state.sql_gate = BoundedSemaphore(api_sql.AT_ONCE)
     for module in (
         auth,
         accounts,
@@ -100,11 +104,13 @@ def create_app(db: Database, bundle: Bundle, keys: Keys, now: Callable[[], datet
         intake,
         ack,
         tokens,
+        sql,
         apidocs,
         api_incidents,
         api_posts,
         api_reference,
         api_reports,
+        api_sql,
     ):
         app.include_router(module.router)
     # only files are compressed: compressed pages that hold a form token and an echoed query could leak the token

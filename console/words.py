@@ -321,6 +321,7 @@ PARTS = {
     "job:heartbeat": "平安报告",
     "job:topics": "话题",
     "job:weekly": "周报",
+    "job:copy": "去标识化副本",
     "job:purge": "到期清理",
     "analysis": "研判批次",
     "alerts.tick": "预警：时限巡检",
@@ -416,6 +417,14 @@ SCOPES = {
     "read:reports": "周报数据",
     "sql": "SQL 查询（去标识化副本）",
 }
+#: examples on the SQL page (their queries stand in console.views.sql)
+SQL_EXAMPLES = {
+    "posts_by_day": "每天各领域的帖数（近 30 天）",
+    "met_by_department": "各部门按时办结的比例",
+    "hours_by_district": "从发现到首次回应的小时数，按区县",
+    "first_sources": "哪些信源最先发现事件",
+    "false_alarms": "误报按领域的比例",
+}
 #: titles of what the API answers when something is wrong
 PROBLEMS = {
     "bad-request": "请求无法理解",
@@ -475,6 +484,7 @@ TABLES: dict[str, dict[str, str]] = {
     "step": dict(STEPS),
     "scope": SCOPES,
     "problem": PROBLEMS,
+    "sql_example": SQL_EXAMPLES,
 }
 
 

@@ -126,6 +126,8 @@ class Tagged(APIRoute):
         inner = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
+            if request.scope.get("state", {}).get("too_long"):
+                raise ApiProblem(413, "内容太长，或没有写明长度。")
             answer = await inner(request)
             rate = getattr(request.state, "rate", None)
             if rate is not None:

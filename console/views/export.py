@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -31,7 +31,8 @@ def guarded(value: object) -> str:
     return "'" + text if text.startswith(_FORMULA) else text
 
 
-def _csv(rows: Iterator[Sequence[object]]) -> Iterator[str]:
+def csv_of(rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Lines of a CSV file that every spreadsheet opens and none runs."""
     yield "\ufeff"  # Excel takes a file without this mark for GBK
     for row in rows:
         line = io.StringIO()
@@ -64,7 +65,7 @@ def export(here: Annotated[Visit, Depends(member)]) -> Response:
     )
     name = f"quansheng-{wanted.kind}-{say.local(here.now):%Y%m%d-%H%M}.csv"
     return StreamingResponse(
-        _csv(rows),
+        csv_of(rows),
         media_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
