@@ -192,9 +192,11 @@ def _copy(home: Installation, clock: Clock) -> object:
     """The de-identified copy for the analysts' SQL, when it is wanted and has become old."""
     file, now = home.settings.data_path / snapshot.NAME, clock()
     wanted = home.settings.api
-    if not wanted.sql or not snapshot.due(file, timedelta(minutes=wanted.sql_refresh_min), now):
+    if not wanted.sql:
         return None
     with home.db.reading() as session:
+        if not snapshot.due(session, file, timedelta(minutes=wanted.sql_refresh_min), now):
+            return None
         return snapshot.write(session, home.bundle, file, now)
 
 

@@ -1,11 +1,12 @@
 """The de-identified copy 去标识化副本 that analysts ask by SQL: one SQLite file, whatever the database is.
 
 What is not in the file cannot be asked: no text or title, no address, no author or pseudonym, no key of a source's own, no official's
-name, no reason that somebody typed. A post's time is cut to the hour, so that it cannot be matched with what stands on a public page.
+name, no reason that somebody typed, nothing of an incident that is restricted to named people. A post's time is cut to the hour, so that it cannot be matched with what stands on a public page.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -14,10 +15,11 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from config.bundle import Bundle
+from incidents import access
 from incidents.models import (
     Deadline,
     Incident,
@@ -38,7 +40,10 @@ _BATCH = 5000
 SCHEMA: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
     "about": (
         "when and from what this copy was made",
-        {"key": ("TEXT", "made_at, version, city, timezone, posts, incidents"), "value": ("TEXT", "")},
+        {
+            "key": ("TEXT", "made_at, version, city, timezone, posts, incidents; restricted: a mark"),
+            "value": ("TEXT", ""),
+        },
     ),
     "post": (
         "one public post with its judgement; no text, address or author",
@@ -188,23 +193,47 @@ def write(session: Session, bundle: Bundle, file: Path, now: datetime) -> dict[s
 
 def made_at(file: Path) -> datetime | None:
     """When the copy was made; None when there is none, or none of this version."""
-    if not file.is_file():
-        return None
+    return _made(_said(file))
+
+
+def _made(said: dict[str, str]) -> datetime | None:
     try:
-        connection = sqlite3.connect(f"{file.as_uri()}?mode=ro&immutable=1", uri=True)
+        return datetime.fromisoformat(said["made_at"]) if said.get("version") == str(VERSION) else None
+    except (KeyError, ValueError):
+        return None
+
+
+def _said(file: Path) -> dict[str, str]:
+    """What the file says of itself; nothing when there is none, or it is none of ours."""
+    if not file.is_file():
+        return {}
+    try:
+        connection = sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
         try:
-            said = dict(connection.execute("SELECT key, value FROM about"))
+            return dict(connection.execute("SELECT key, value FROM about"))
         finally:
             connection.close()
-        return datetime.fromisoformat(said["made_at"]) if said.get("version") == str(VERSION) else None
-    except (sqlite3.Error, KeyError, ValueError):
-        return None
+    except (sqlite3.Error, ValueError, TypeError):
+        return {}
 
 
-def due(file: Path, every: timedelta, now: datetime) -> bool:
-    """Whether the copy is missing, too old, or from the future of a clock that was set back."""
-    made = made_at(file)
-    return made is None or not timedelta(0) <= now - made < every
+def due(session: Session, file: Path, every: timedelta, now: datetime) -> bool:
+    """Whether the copy is missing, too old, from the future of a clock that was set back, or holds what is restricted now."""
+    said = _said(file)
+    made = _made(said)
+    if made is None or not timedelta(0) <= now - made < every:
+        return True
+    return said.get("restricted") != _mark(_restricted(session))
+
+
+def _restricted(session: Session) -> frozenset[int]:
+    """Incidents that a supervisor has restricted to named people: in no copy, whoever asks it."""
+    return access.hidden_from(session, "", "")
+
+
+def _mark(hidden: frozenset[int]) -> str:
+    """By which a change of what is restricted is seen; tells no number of an incident."""
+    return hashlib.sha256(repr(sorted(hidden)).encode()).hexdigest()[:16]
 
 
 def create_statements() -> list[str]:
@@ -225,15 +254,16 @@ def _fill(session: Session, bundle: Bundle, file: Path, now: datetime) -> dict[s
         for statement in create_statements():
             copy.execute(statement)
         zone = ZoneInfo(bundle.settings.city.timezone)
+        hidden = _restricted(session)
         counts = {
             table: _insert(copy, table, rows)
             for table, rows in (
-                ("post", _posts(session, zone)),
-                ("post_district", _districts(session)),
-                ("incident", _incidents(session)),
-                ("incident_hour", _hours(session)),
-                ("clock", _clocks(session)),
-                ("event", _events(session)),
+                ("post", _posts(session, zone, hidden)),
+                ("post_district", _districts(session, hidden)),
+                ("incident", _incidents(session, hidden)),
+                ("incident_hour", _hours(session, hidden)),
+                ("clock", _clocks(session, hidden)),
+                ("event", _events(session, hidden)),
                 ("department", ((one.id, one.name, one.kind) for one in bundle.departments.departments)),
                 ("source", ((one.id, one.name, one.kind, int(one.enabled)) for one in bundle.sources)),
                 (
@@ -252,6 +282,7 @@ def _fill(session: Session, bundle: Bundle, file: Path, now: datetime) -> dict[s
             "timezone": bundle.settings.city.timezone,
             "posts": str(counts["post"]),
             "incidents": str(counts["incident"]),
+            "restricted": _mark(hidden),
         }
         _insert(copy, "about", said.items())
         for index in _INDEXES:
@@ -270,11 +301,16 @@ def _insert(copy: sqlite3.Connection, table: str, rows: Iterable[tuple[Any, ...]
     return copy.executemany(f"INSERT INTO {table} VALUES ({places})", rows).rowcount  # noqa: S608 (names of our own)
 
 
+def _of_no(hidden: frozenset[int]) -> ColumnElement[bool]:
+    """Posts that belong to none of these incidents."""
+    return or_(IncidentPost.incident_id.is_(None), IncidentPost.incident_id.not_in(hidden))
+
+
 def _time(value: datetime | None) -> str | None:
     return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if value is not None else None
 
 
-def _posts(session: Session, zone: ZoneInfo) -> Iterator[tuple[Any, ...]]:
+def _posts(session: Session, zone: ZoneInfo, hidden: frozenset[int]) -> Iterator[tuple[Any, ...]]:
     query = (
         select(
             Post.id,
@@ -296,6 +332,7 @@ def _posts(session: Session, zone: ZoneInfo) -> Iterator[tuple[Any, ...]]:
         .outerjoin(Judgement, Judgement.post_id == Post.id)
         .outerjoin(IncidentPost, IncidentPost.post_id == Post.id)
         .outerjoin(Incident, Incident.id == IncidentPost.incident_id)
+        .where(_of_no(hidden))
         .order_by(Post.id)
     )
     days: dict[datetime, str] = {}
@@ -342,19 +379,26 @@ def _posts(session: Session, zone: ZoneInfo) -> Iterator[tuple[Any, ...]]:
         )
 
 
-def _districts(session: Session) -> Iterator[tuple[Any, ...]]:
-    query = select(Judgement.post_id, Judgement.districts).order_by(Judgement.post_id)
+def _districts(session: Session, hidden: frozenset[int]) -> Iterator[tuple[Any, ...]]:
+    query = (
+        select(Judgement.post_id, Judgement.districts)
+        .outerjoin(IncidentPost, IncidentPost.post_id == Judgement.post_id)
+        .where(_of_no(hidden))
+        .order_by(Judgement.post_id)
+    )
     for post_id, districts in session.execute(query.execution_options(yield_per=_BATCH)):
         for district in districts or ():
             yield post_id, district
 
 
-def _incidents(session: Session) -> Iterator[tuple[Any, ...]]:
+def _incidents(session: Session, hidden: frozenset[int]) -> Iterator[tuple[Any, ...]]:
     parent = aliased(Incident)
     query = (
         select(Incident, parent.number)
         .outerjoin(parent, parent.id == Incident.parent_id)
-        .where(Incident.state != str(State.WATCHING), Incident.number.is_not(None))
+        .where(
+            Incident.state != str(State.WATCHING), Incident.number.is_not(None), Incident.id.not_in(hidden)
+        )
         .order_by(Incident.id)
     )
     for row, above in session.execute(query.execution_options(yield_per=_BATCH)):
@@ -382,19 +426,19 @@ def _incidents(session: Session) -> Iterator[tuple[Any, ...]]:
         )
 
 
-def _hours(session: Session) -> Iterator[tuple[Any, ...]]:
+def _hours(session: Session, hidden: frozenset[int]) -> Iterator[tuple[Any, ...]]:
     row = IncidentHour
     query = (
         select(Incident.number, row.hour, row.posts, row.voices, row.negative)
         .join(Incident, Incident.id == row.incident_id)
-        .where(Incident.number.is_not(None))
+        .where(Incident.number.is_not(None), Incident.id.not_in(hidden))
         .order_by(row.incident_id, row.hour)
     )
     for number, hour, posts, voices, negative in session.execute(query.execution_options(yield_per=_BATCH)):
         yield number, hour.astimezone(UTC).strftime("%Y-%m-%dT%H:00Z"), posts, voices, negative
 
 
-def _clocks(session: Session) -> Iterator[tuple[Any, ...]]:
+def _clocks(session: Session, hidden: frozenset[int]) -> Iterator[tuple[Any, ...]]:
     row = Deadline
     query = (
         select(
@@ -409,6 +453,7 @@ def _clocks(session: Session) -> Iterator[tuple[Any, ...]]:
             row.closed_at,
         )
         .join(Incident, Incident.id == row.incident_id)
+        .where(Incident.id.not_in(hidden))
         .order_by(row.id)
     )
     for number, rule, turn, started, end, before, provisional, state, closed in session.execute(query):
@@ -425,11 +470,12 @@ def _clocks(session: Session) -> Iterator[tuple[Any, ...]]:
         )
 
 
-def _events(session: Session) -> Iterator[tuple[Any, ...]]:
+def _events(session: Session, hidden: frozenset[int]) -> Iterator[tuple[Any, ...]]:
     row = IncidentEvent
     query = (
         select(row.seq, Incident.number, row.kind, row.epoch, row.round, row.channel, row.occurred_at)
         .join(Incident, Incident.id == row.incident_id)
+        .where(Incident.id.not_in(hidden))
         .order_by(row.seq)
     )
     for seq, number, kind, epoch, turn, channel, at in session.execute(

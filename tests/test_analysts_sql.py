@@ -11,12 +11,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from commands import export
 from console.api import sql as api_sql
 from console.views.sql import EXAMPLES
 from incidents import analysts_sql, queries, snapshot
 from incidents.installation import Installation, Problem
+from incidents.models import Incident
 from incidents.session import Database
 from incidents.states import Refused
 from scheduler import JOBS
@@ -107,6 +109,25 @@ def test_the_copy_is_made_anew_when_it_is_old(db: Database, tmp_path: Path) -> N
     assert job.work(home, lambda: NOW - timedelta(days=1)), "a copy from the future is none"
     off = world(db, tmp_path / "off")
     assert job.work(Installation(off.db, off.bundle, off.keys), lambda: NOW) is None
+
+
+def test_what_is_restricted_is_in_no_copy(any_db: Database, tmp_path: Path) -> None:
+    town = on(any_db, tmp_path)
+    home = Installation(town.db, town.bundle, town.keys)
+    town.incident("小区停水", ["停水", "又停水"], domain="housing")
+    (job,) = [job for job in JOBS if job.name == "copy"]
+    assert job.work(home, lambda: NOW)
+    assert ask(town, "SELECT count(*) FROM incident UNION ALL SELECT count(*) FROM post") == [[2], [6]]
+    with town.db.transaction() as session:
+        session.execute(update(Incident).where(Incident.domain == "food_safety").values(restricted=True))
+    assert job.work(home, lambda: NOW), "at once, not when the copy has become old"
+    assert ask(town, "SELECT DISTINCT domain FROM incident UNION SELECT DISTINCT domain FROM post") == [
+        ["housing"]
+    ]
+    assert ask(town, "SELECT count(*) FROM post_district") == [[2]]
+    for table in ("incident_hour", "clock", "event"):
+        assert len(ask(town, f"SELECT DISTINCT incident FROM {table}")) <= 1, table
+    assert job.work(home, lambda: NOW) is None
 
 
 def test_an_export_leaves_with_its_description_and_a_record(town: World, tmp_path: Path) -> None:
