@@ -50,7 +50,7 @@ def posts(
         if departments.touched(unit, said):
             left_out += 1
         else:
-            kept.append(replace(post, url="", external_id="", engagement={}, words_before=""))
+            kept.append(replace(post, url="", external_id="", engagement={}, words_before="", copied=()))
     return kept, left_out
 
 

@@ -34,6 +34,8 @@ def posts(here: Visit, incident: IncidentView, shown: Iterable[PostView]) -> lis
             external_id="",
             words_before="",
             engagement={},
+            copied=(),
+            places=(),
         )
         for post in shown
     ]

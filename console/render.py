@@ -21,6 +21,9 @@ from incidents.labels import VALUES
 from incidents.stops import Stop
 
 HERE = Path(__file__).parent
+#: what a person may choose of the look of every page, the usual first; kept in a cookie
+LOOKS = {"text": ("normal", "large", "huge"), "theme": ("auto", "light", "dark")}
+LOOK_COOKIE = "qs_look"
 STATIC = HERE / "static"
 
 
@@ -78,7 +81,8 @@ def bars(values: Sequence[int], *, width: int = 96, height: int = 24) -> list[di
 def with_query(here: Visit, **change: str | int | None) -> str:
     """The present address with some query values changed (None removes one): every view has a permalink."""
     params: dict[str, Any] = dict(here.request.query_params)
-    params.pop("done", None)
+    for once in ("done", *LOOKS):
+        params.pop(once, None)
     for key, value in change.items():
         if value is None:
             params.pop(key, None)
@@ -95,6 +99,18 @@ def _halts(here: Visit) -> list[Stop]:
     """What is halted now: on top of every page, so that nobody takes silence for calm."""
     with here.console.db.reading() as session:
         return stops.active(session, "halt")
+
+
+def look_of(here: Visit) -> dict[str, str]:
+    """Size of the text and colours: from the address (a link of the page itself), else from the cookie, else the first choice."""
+    kept = dict(
+        part.split("-", 1) for part in here.request.cookies.get(LOOK_COOKIE, "").split(".") if "-" in part
+    )
+    found = {}
+    for name, choices in LOOKS.items():
+        wishes = (here.request.query_params.get(name), kept.get(name))
+        found[name] = next((wish for wish in wishes if wish in choices), choices[0])
+    return found
 
 
 def page(here: Visit, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
@@ -123,21 +139,28 @@ def page(here: Visit, template: str, *, status: int = 200, **values: Any) -> HTM
         "may_answer": lambda: rights.may_answer(here),
         "to_json": lambda value: json.dumps(value, ensure_ascii=False, default=str),
     }
+    look = look_of(here)
     html = console.pages.get_template(template).render(
         here=here,
         say=Say(here),
         now=here.now,
         settings=console.bundle.settings,
         label_values=VALUES,
+        look=look,
         **helpers,
         **values,
     )
     answer = HTMLResponse(html, status_code=status)
+    keep: dict[str, str] = {}
     wish = here.request.query_params.get("lang")
     if wish in LANGUAGES:
+        keep[LANG_COOKIE] = LANGUAGES[wish]
+    if any(name in here.request.query_params for name in LOOKS):
+        keep[LOOK_COOKIE] = ".".join(f"{name}-{choice}" for name, choice in look.items())
+    for cookie, value in keep.items():
         answer.set_cookie(
-            LANG_COOKIE,
-            LANGUAGES[wish],
+            cookie,
+            value,
             max_age=365 * 86400,
             samesite="lax",
             httponly=True,

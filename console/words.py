@@ -24,6 +24,19 @@ STEPS = (
     ("evaluated", "评估"),
     ("closed", "办结"),
 )
+#: links of the chain from the first post to the closing, each named by the instant that ends it
+LINKS = {
+    "posted": "首帖",
+    "detected": "发现",
+    "alerted": "提醒",
+    "page_acknowledged": "确认收到",
+    "confirmed": "属实",
+    "assigned": "交办",
+    "signed": "签收",
+    "responded": "回应",
+    "evaluated": "评估",
+    "closed": "办结",
+}
 LEVELS = {"general": "一般", "serious": "较大", "major": "重大", "critical": "特别重大"}
 TRACKS = {"fast": "快速通道", "burst": "突增通道", "manual": "人工上报"}
 TONES = {"neg": "负面", "neu": "中性", "pos": "正面", "": "未研判"}
@@ -443,6 +456,7 @@ PROBLEMS = {
 TABLES: dict[str, dict[str, str]] = {
     "state": STATES,
     "level": LEVELS,
+    "chain_link": LINKS,
     "track": TRACKS,
     "tone": TONES,
     "risk": {str(key): word for key, word in RISKS.items()},

@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import Function, func, select
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from incidents.models import Incident, IncidentEvent, Meta
 from incidents.stored import oddities
@@ -201,6 +201,40 @@ def all_events(session: Session, batch: int = 2000) -> Iterator[IncidentEvent]:
         yield from rows
         seq = rows[-1].seq
         session.expunge_all()
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What checking the events of one incident gave. `wrong`: number of the first event that does not hold, 0 when all do."""
+
+    events: int
+    first: int
+    last: int
+    hash: str  # of the last one
+    wrong: int = 0
+
+
+def proof_of(session: Session, key: bytes, incident_id: int) -> Proof:
+    """Check each event of one incident: its own hash, and that it follows the event before it in the chain.
+
+    What stands between them is checked by `verify` over the whole chain.
+    """
+    before = aliased(IncidentEvent)
+    rows = session.execute(
+        select(IncidentEvent, before.hash)
+        .outerjoin(before, before.seq == IncidentEvent.seq - 1)
+        .where(IncidentEvent.incident_id == incident_id)
+        .order_by(IncidentEvent.seq)
+    ).all()
+    wrong = 0
+    for event, previous in rows:
+        expected = previous if event.seq > 1 else GENESIS
+        if event.prev_hash != expected or not _signed(key, event.prev_hash, event):
+            wrong = event.seq
+            break
+    if not rows:
+        return Proof(0, 0, 0, GENESIS)
+    return Proof(len(rows), rows[0][0].seq, rows[-1][0].seq, rows[-1][0].hash, wrong)
 
 
 def _signed(key: bytes, previous: str, event: IncidentEvent) -> bool:

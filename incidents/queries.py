@@ -55,6 +55,21 @@ class IncidentView:
         return self.state in OPEN_STATES
 
 
+#: kinds of place names that say nothing of where: a brand is everywhere, a district stands in `districts`
+UNPLACED = ("brand", "district")
+#: near-copies of a post that are named one by one
+COPIES_NAMED = 20
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A near-copy that is folded into its original."""
+
+    source_id: str
+    published_at: datetime
+    url: str
+
+
 @dataclass(frozen=True)
 class PostView:
     """One post of an incident with its judgement; `copies` are near-copies folded into it."""
@@ -76,6 +91,10 @@ class PostView:
     unavailable_at: datetime | None
     engagement: dict[str, Any]
     copies: int = 0
+    #: the first of the folded near-copies: source, time of posting, address
+    copied: tuple[Copy, ...] = ()
+    #: names of places that the text speaks of
+    places: tuple[str, ...] = ()
     signal: bool = False
     about: str = ""
     abstain: bool = False
@@ -353,17 +372,17 @@ def posts_of(
     )
     rows = session.execute(query).all()
     known = {post.id for post, _ in rows}
-    copies: dict[int, int] = {}
+    copies: dict[int, list[Copy]] = {}
     shown = []
     for post, judgement in rows:
         original = judgement.near_copy_of if judgement else None
         if fold_copies and original in known:
-            copies[original] = copies.get(original, 0) + 1
+            copies.setdefault(original, []).append(Copy(post.source_id, post.published_at, post.url))
         else:
             shown.append((post, judgement))
     edits = last_edits(session, [post.id for post, _ in shown[:limit]])
     return [
-        _post(post, judgement, copies.get(post.id, 0), edits.get(post.id))
+        _post(post, judgement, copies.get(post.id, []), edits.get(post.id))
         for post, judgement in shown[:limit]
     ]
 
@@ -386,10 +405,12 @@ def posts_page(
         query = query.where(Post.published_at >= at, or_(Post.published_at > at, Post.id > id_))
     rows = session.execute(query.order_by(Post.published_at, Post.id).limit(limit)).all()
     edits = last_edits(session, [post.id for post, _ in rows])
-    return [_post(post, judgement, 0, edits.get(post.id)) for post, judgement in rows]
+    return [_post(post, judgement, (), edits.get(post.id)) for post, judgement in rows]
 
 
-def _post(post: Post, judgement: Judgement | None, copies: int, edit: RevisionView | None = None) -> PostView:
+def _post(
+    post: Post, judgement: Judgement | None, copies: Sequence[Copy], edit: RevisionView | None = None
+) -> PostView:
     return PostView(
         id=post.id,
         source_id=post.source_id,
@@ -407,7 +428,15 @@ def _post(post: Post, judgement: Judgement | None, copies: int, edit: RevisionVi
         near_copy_of=judgement.near_copy_of if judgement else None,
         unavailable_at=post.unavailable_at,
         engagement=post.engagement,
-        copies=copies,
+        copies=len(copies),
+        copied=tuple(copies[:COPIES_NAMED]),
+        places=tuple(
+            str(place["norm"] or place["name"])
+            for place in judgement.places
+            if place.get("kind") not in UNPLACED
+        )
+        if judgement
+        else (),
         signal=judgement.signal if judgement else False,
         about=judgement.about if judgement else "",
         abstain=judgement.abstain if judgement else False,

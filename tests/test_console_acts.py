@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from config.tokens import AckClaim, sign_ack
 from incidents import desk, events, queries
@@ -212,6 +213,49 @@ def test_the_incident_page_explains_folds_and_counts(town: World) -> None:
     assert "最迟要在5小时内发布权威信息" in html, "the clause, word for word"
     assert "5个自然小时" in html, "the trace of the computation"
     assert "平常应有" in html, "the arithmetic of the detection"
+
+
+def test_the_incident_page_tells_answers_places_and_proof(town: World) -> None:
+    incident = town.incident("测试事件", TEXTS, copies=2)
+    browser = client(town)
+    page = f"/incidents/{incident.number}"
+    html = browser.get(page).text
+    assert "还没有公开回应" in html
+    assert re.search(r"历下区</span><meter[^>]* value=\"5\"", html), "copies are posts of their place too"
+    folded = html.split("近似转载 2 条", 1)[1].split("</details>", 1)[0]
+    assert folded.count("原文") == 2
+    town.act(town.get(incident.id), Confirm(), Assign("market-regulation"), SignFor("王科员"))
+    town.act(
+        town.get(incident.id),
+        Respond("https://jinan.example.invalid/9", "已责令整改"),
+        Evaluate(71, "基本及时"),
+    )
+    html = browser.get(page).text
+    answers = html.split('id="answers"', 1)[1].split("</section>", 1)[0]
+    for words in ("https://jinan.example.invalid/9", "已责令整改", "71 分", "基本及时"):
+        assert words in answers
+    proof = html.split('id="proof"', 1)[1].split("</section>", 1)[0]
+    assert "均与签名一致" in proof
+    town.account("clerk", "department", department="market-regulation", name="经办")
+    shown = client(town, "clerk").get(page).text
+    assert "近似转载" in shown
+    assert "bbs.example.invalid" not in shown, "no address of a post, nor of a copy of one"
+
+
+def test_a_changed_record_is_told_on_the_page(town: World) -> None:
+    incident = town.incident("测试事件", TEXTS)
+    with town.db.engine.begin() as connection:
+        connection.execute(text("DROP TRIGGER incident_event_no_update"))
+        connection.execute(
+            text(
+                "UPDATE incident_event SET actor = 'somebody' WHERE incident_id = :id AND kind = 'detected'"
+            ),
+            {"id": incident.id},
+        )
+    html = client(town).get(f"/incidents/{incident.number}").text
+    proof = html.split('id="proof"', 1)[1].split("</section>", 1)[0]
+    assert "可能被改动" in proof
+    assert "均与签名一致" not in proof
 
 
 def test_every_view_of_posts_is_recorded_and_moves_no_version(town: World) -> None:

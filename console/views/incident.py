@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -20,12 +23,16 @@ from console.rights import hidden, may_act, may_see
 from console.views.desk import propose
 from console.views.proposals import cards
 from console.words import STEPS
-from incidents import access, accounts, clocks, desk, labels, lifecycle, outbox, queries
+from incidents import access, accounts, clocks, desk, events, heads, labels, lifecycle, outbox, queries
 from incidents.session import Session
 from incidents.states import FALSE_ALARM_REASONS, LEVELS, OPEN_STATES, State, allowed
 
 router = APIRouter(include_in_schema=False)
 POSTS_SHOWN = 100
+#: places named below each district
+PLACES_SHOWN = 8
+#: events by which the public was told, and the judgement on it
+ANSWERS = frozenset({"informed", "press_held", "responded", "evaluated"})
 #: the act that moves an incident on, first in the list of actions
 MAIN_ACT = {
     State.DETECTED: "confirm",
@@ -132,6 +139,71 @@ def _record_view(here: Visit, incident: queries.IncidentView, shown: int) -> Non
         )
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What was told to the public, or how it was judged: the event, and minutes from the detection to it."""
+
+    event: queries.EventView
+    published_at: datetime
+    after: timedelta | None
+
+
+def answers_of(incident: queries.IncidentView, record: Sequence[queries.EventView]) -> list[Answer]:
+    """Official information, press conferences, answers and evaluations of the record, oldest first."""
+    found = []
+    for event in record:
+        if event.kind in ANSWERS:
+            given = event.payload.get("published_at") or event.payload.get("held_at")
+            at = datetime.fromisoformat(given) if given else event.occurred_at
+            found.append(Answer(event, at, at - incident.detected_at if incident.detected_at else None))
+    return found
+
+
+def places_of(posts: Sequence[queries.PostView]) -> list[tuple[str, list[tuple[str, int]]]]:
+    """Districts and the places in them that the shown posts speak of, with how many posts do; copies count."""
+    areas: Counter[str] = Counter()
+    named: dict[str, Counter[str]] = {}
+    for post in posts:
+        weight = 1 + post.copies
+        for district in post.districts or ("",):
+            areas[district] += weight
+            inner = named.setdefault(district, Counter())
+            for name in dict.fromkeys(post.places):
+                inner[name] += weight
+    return [
+        (district, [(district, count), *named[district].most_common(PLACES_SHOWN)])
+        for district, count in areas.most_common()
+        if district or named[district]
+    ]
+
+
+def links_of(incident: queries.IncidentView, signed_at: datetime | None) -> list[tuple[str, timedelta]]:
+    """How long each link of the chain took, from the first post to the closing; what has not come is left out."""
+    at = {
+        "posted": incident.first_posted_at,
+        "detected": incident.detected_at,
+        "alerted": incident.alerted_at,
+        "page_acknowledged": incident.acknowledged_at,
+        "confirmed": incident.confirmed_at,
+        "assigned": incident.assigned_at,
+        "signed": signed_at,
+        "responded": incident.responded_at,
+        "evaluated": incident.evaluated_at,
+        "closed": incident.closed_at,
+    }
+    known = sorted(((name, when) for name, when in at.items() if when is not None), key=lambda link: link[1])
+    return [(name, when - before) for (_, before), (name, when) in itertools.pairwise(known)]
+
+
+def _proof(session: Session, incident_id: int) -> dict[str, Any]:
+    """The check of the incident's events, made anew for each look, and the noted head of a day that covers them."""
+    proof = events.proof_of(session, session.info["audit_key"], incident_id)
+    return {
+        "proof": proof,
+        "covered": next((head for head in heads.noted(session) if head.seq >= proof.last), None),
+    }
+
+
 def _model(here: Visit, incident: queries.IncidentView) -> dict[str, Any]:
     proposal, left_out, away = propose(here, incident), 0, hidden(here)
     with here.console.db.reading() as session:
@@ -142,13 +214,13 @@ def _model(here: Visit, incident: queries.IncidentView) -> dict[str, Any]:
             cards(session, incident.id, hidden=away),
             labels.latest(session, [post.id for post in posts]),
         )
-        events, messages = queries.events_of(session, incident.id), outbox.messages_of(session, incident.id)
+        record, messages = queries.events_of(session, incident.id), outbox.messages_of(session, incident.id)
         posts, messages = masks.posts(here, incident, posts), masks.messages(here, messages)
         if masks.applies(here, incident):
             questions = []
         if clerk.is_clerk(here):
             posts, left_out = clerk.posts(here, incident, proposal.about, posts)
-            events, messages = clerk.events(events), clerk.messages(here, messages)
+            record, messages = clerk.events(record), clerk.messages(here, messages)
             # what is said of another matter may complain about the clerk's unit
             parent, members, questions, said = None, [incident.id], [], {}
         model: dict[str, Any] = {
@@ -163,7 +235,10 @@ def _model(here: Visit, incident: queries.IncidentView) -> dict[str, Any]:
             "conflict": [
                 unit for unit in (incident.department, *incident.co) if unit and unit in proposal.barred
             ],
-            "events": events,
+            "events": record,
+            "answers": answers_of(incident, record),
+            "places": places_of(posts[:POSTS_SHOWN]),
+            **_proof(session, incident.id),
             "messages": messages,
             "clocks": [
                 (clock, rule_of(here, clock.rule_id)) for clock in clocks.deadlines_of(session, incident.id)
@@ -212,14 +287,16 @@ def show_incident(
     incident = find(here, number)
     model = _model(here, incident)
     _record_view(here, incident, len(model["posts"]))
+    signed_at = next((e.occurred_at for e in reversed(model["events"]) if e.kind == "signed"), None)
     return page(
         here,
         "incident.html",
         status=status,
         incident=incident,
+        links=links_of(incident, signed_at),
         acts=acts_of(incident),
         steps=STEPS,
-        signed_at=next((e.occurred_at for e in reversed(model["events"]) if e.kind == "signed"), None),
+        signed_at=signed_at,
         departments=here.console.bundle.departments.departments,
         reasons=FALSE_ALARM_REASONS,
         levels=LEVELS,
