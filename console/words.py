@@ -453,7 +453,9 @@ PROBLEMS = {
     "failed": "系统出错了",
     "busy": "系统正忙",
 }
+BUCKETS = {"hour": "逐时", "day": "逐日", "week": "逐周", "month": "逐月"}
 TABLES: dict[str, dict[str, str]] = {
+    "bucket": BUCKETS,
     "state": STATES,
     "level": LEVELS,
     "chain_link": LINKS,

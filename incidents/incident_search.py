@@ -36,6 +36,8 @@ class IncidentHits:
     next_before_id: int | None = None
     facets: dict[str, dict[str, int]] = field(default_factory=dict)
     instants: list[datetime] = field(default_factory=list)
+    #: row id of the newest one, 0 when none was found
+    newest_id: int = 0
 
 
 _comparable = lru_cache(maxsize=100_000)(body_of)
@@ -105,6 +107,7 @@ def search_incidents(
             [(row.domain, row.district, row.state, row.level, row.department) for row in found], FACETS
         ),
         [row.at for row in found],
+        found[0].id if found else 0,
     )
 
 

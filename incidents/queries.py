@@ -194,6 +194,12 @@ def get_incident(session: Session, key: int | str) -> IncidentView | None:
     return replace(_view(row, int(totals[0]), int(totals[1])), co=co)
 
 
+def numbers_of(session: Session, ids: Collection[int]) -> dict[int, str]:
+    """Numbers of incidents by row id; those that never emerged have none."""
+    query = select(Incident.id, Incident.number).where(Incident.id.in_(ids), Incident.number.is_not(None))
+    return {row.id: row.number for row in session.execute(query)} if ids else {}
+
+
 def _helpers(session: Session, row: Incident) -> tuple[str, ...]:
     """Departments that the assignment of the present epoch names as helpers; found by the incident's own events."""
     payload = session.scalar(

@@ -13,7 +13,7 @@ from console.context import Forbidden, Visit, clean, member
 from console.forms import Posted, own_form
 from console.render import page
 from console.say import Say
-from console.views.export import csv_of
+from console.sheets import csv_of
 from incidents import snapshot
 from incidents.analysts_sql import SqlAnswer
 from incidents.api_tokens import SCOPES
