@@ -223,7 +223,7 @@ def test_a_workbook_holds_texts_and_never_a_formula() -> None:
     rows = list(openpyxl.load_workbook(io.BytesIO(stream.getvalue()))["quansheng"].iter_rows())
     assert [(cell.data_type, cell.value) for cell in rows[1]] == [("s", "=1+1"), ("n", 7)]
     assert rows[2][0].value == "停水 <b>&"
-    assert len(rows[3][0].value) <= 32_767
+    assert len(str(rows[3][0].value)) <= 32_767
 
 
 def test_too_many_rows_for_a_format_are_refused_not_cut(town: World, monkeypatch: pytest.MonkeyPatch) -> None:
