@@ -105,8 +105,11 @@ def joint_rounds(bundle: Bundle, route: Route, level: str) -> int:
     return ladder.last_step(route) + bundle.settings.alerts.joint_repeats.get(level, 0)
 
 
-def fire(desk: Desk, incident: IncidentView, step: int, cause: Cause) -> bool:
-    """Ask rung `step` of the present epoch; False when that was done before."""
+def fire(desk: Desk, incident: IncidentView, step: int, cause: Cause, *, after_old_end: bool = False) -> bool:
+    """Ask rung `step` of the present epoch; False when that was done before.
+
+    `after_old_end`: an older version has kept the end of the ladder under the name of this rung.
+    """
     if step == 1:
         _freeze(desk, incident)
     route = desk.route(incident)
@@ -125,7 +128,8 @@ def fire(desk: Desk, incident: IncidentView, step: int, cause: Cause) -> bool:
         "route": route.name,
         "people": [{"id": p.person_id, "role": p.role, "reason": p.reason} for p in people],
     }
-    if not desk.record(incident, "rung_fired", payload, key=f"rung:{incident.epoch}:{step}"):
+    key = f"rung:{incident.epoch}:{step}" + (":after-end" if after_old_end else "")
+    if not desk.record(incident, "rung_fired", payload, key=key):
         return False
     desk.counts.rungs += 1
     if not people:  # everybody of this rung has acknowledged already: those who are missing stand further up
@@ -159,10 +163,15 @@ def resume(desk: Desk, incident: IncidentView) -> None:
         for event in lifecycle.history_of(desk.session, incident.id)
         if event.kind in ("rung_fired", "ladder_ended") and event.epoch == incident.epoch
     ]
-    if rungs and rungs[-1].kind == "ladder_ended":
-        step = int(rungs[-1].payload["step"])
-        if step <= joint_rounds(desk.bundle, desk.route(incident), incident.level):
-            fire(desk, incident, step, "joint")
+    if not rungs:
+        return
+    # until ladder_ended was an event of its own, the end was kept as a rung that asked nobody
+    old_end = bool(rungs[-1].payload.get("exhausted"))
+    step = int(rungs[-1].payload["step"])
+    if (rungs[-1].kind == "ladder_ended" or old_end) and step <= joint_rounds(
+        desk.bundle, desk.route(incident), incident.level
+    ):
+        fire(desk, incident, step, "joint", after_old_end=old_end)
 
 
 def _send_pages(

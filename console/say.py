@@ -288,7 +288,10 @@ class Say:
         if event.kind == "rung_fired":
             people = [self.person(str(person.get("id", ""))) for person in given.get("people", [])]
             rung = self.here.t("第 {n} 级", n=given.get("step", ""))
-            lines.insert(0, Line(f"{rung} {'、'.join(people) or self.here.t('均已确认收到')}"))
+            nobody = self.here.t("均已确认收到")
+            if given.get("exhausted"):  # how older versions noted the end of a ladder
+                nobody = self.word("event", "ladder_ended")
+            lines.insert(0, Line(f"{rung} {'、'.join(people) or nobody}"))
         if event.kind in ("page_sent", "page_refused", "no_one_on_duty"):
             who = given.get("person") or given.get("role") or ""
             channel = self.word("channel", given["channel"]) if given.get("channel") else ""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from incidents import clocks, lifecycle
 from incidents.posts import NewPost
 from incidents.session import Database
 from incidents.states import (
@@ -305,3 +306,37 @@ def test_a_higher_grade_takes_a_ladder_up_where_it_ended(office: Office, level: 
     steps = [event.payload["step"] for event in office.history("rung_fired")]
     assert steps == list(range(1, asked + 1))
     assert [event.payload["step"] for event in office.history("ladder_ended")] == [5, asked + 1]
+
+
+@pytest.mark.parametrize(("level", "asked"), [("serious", 5), ("major", 7), ("critical", 10)])
+def test_a_ladder_that_ended_under_an_older_version_goes_on_when_the_grade_rises(
+    office: Office, level: str, asked: int
+) -> None:
+    office.work()
+    for _ in range(3):
+        office.later(minutes=15).work()
+    assert max(step for step, _ in office.paged()) == 4
+    office.later(minutes=15)
+    with office.db.transaction() as session:  # what that version did when the joint round's window was over
+        ended = {"step": 5, "cause": "unanswered", "route": "其他", "people": [], "exhausted": True}
+        key = f"{office.incident_id}:rung:1:5"
+        lifecycle.record(
+            session, office.incident_id, "rung_fired", ended, now=office.now, idempotency_key=key
+        )
+        clocks.cancel_timers(
+            session, office.incident_id, office.now, kinds=("ladder", "reach"), up_to_epoch=1
+        )
+    for _ in range(4):
+        office.later(minutes=15).work()
+    assert max(step for step, _ in office.paged()) == 4, "the same grade: nobody is asked again"
+    office.do(SetLevel(level, "伤情")).work()
+    assert {address for step, address in office.paged("sent") if step == 5} == {
+        "he@jinan.example",
+        "lin@jinan.example",
+        "zhou@jinan.example",
+    }, "at once, and everybody"
+    for _ in range(40):
+        office.later(minutes=10).work()
+    steps = [event.payload["step"] for event in office.history("rung_fired")]
+    assert steps == [1, 2, 3, 4, 5, *range(5, asked + 1)]
+    assert [event.payload["step"] for event in office.history("ladder_ended")] == [asked + 1]
