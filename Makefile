@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help install install-dev run demo test lint types tests coverage test-machine test-real test-servers test-kill test-silent format lock clean
+.PHONY: help install install-dev run demo test lint types tests coverage test-machine test-real test-servers test-kill test-silent test-api format lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -61,6 +61,9 @@ test-kill: install-dev ## kill -9 the product at 50 points of the demo day, and 
 
 test-silent: install-dev ## six failures of the system itself, on real products all at once: each is seen by a person within 5 minutes (8 minutes, root)
 	$(BIN)/python -m tests.silent.run $(SILENT)
+
+test-api: install-dev ## schemathesis asks every operation of the HTTP API 400 times, allowed and broken values (some minutes)
+	$(BIN)/python -m tests.contract --examples 200 $(API)
 
 format: install-dev ## format the code
 	$(BIN)/ruff check --fix-only .

@@ -438,6 +438,19 @@ SQL_EXAMPLES = {
     "first_sources": "哪些信源最先发现事件",
     "false_alarms": "误报按领域的比例",
 }
+#: tables of the de-identified copy
+SQL_TABLES = {
+    "about": "本副本的生成时间和范围",
+    "post": "帖子及其研判；无正文、链接和作者",
+    "post_district": "帖子提到的区县，一行一个",
+    "incident": "事件现状；无标题",
+    "incident_hour": "事件逐小时的帖数和发声人数",
+    "clock": "事件的法定时限",
+    "event": "事件全过程；无人员姓名和文字",
+    "department": "承办部门",
+    "source": "信源",
+    "rule": "现行规则",
+}
 #: titles of what the API answers when something is wrong
 PROBLEMS = {
     "bad-request": "请求无法理解",
@@ -501,6 +514,7 @@ TABLES: dict[str, dict[str, str]] = {
     "scope": SCOPES,
     "problem": PROBLEMS,
     "sql_example": SQL_EXAMPLES,
+    "sql_table": SQL_TABLES,
 }
 
 
