@@ -176,6 +176,10 @@ def _purge(home: Installation, clock: Clock) -> object:
     now = clock()
     with home.db.transaction() as session:
         report = retention.purge(session, now, home.settings.privacy)
+    with home.db.reading() as session:
+        missed = retention.overlooked(session)
+    with home.db.transaction() as session:
+        retention.note_check(session, missed, now)
     for attempt in range(SWEEPS):
         if attempt:
             time.sleep(SWEEP_PAUSE_S)  # the evidence job holds the folder for moments only

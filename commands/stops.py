@@ -142,5 +142,6 @@ def remove_missed(home: Installation, actor: str, now: datetime) -> int:
             retention.enforce(session, stop, now, actor=actor, channel="cli")
             for stop, _ in retention.overlooked(session)
         ]
+        retention.note_check(session, (), now)
     traces.discard(home, [name for report in reports for name in report.names])
     return sum(report.posts for report in reports)

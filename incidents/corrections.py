@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from incidents import events, labels, lifecycle, proposals
+from incidents import events, evidence_due, labels, lifecycle, proposals
 from incidents.judgements import open_watching, reshaped
 from incidents.models import Incident, IncidentEvent, IncidentHour, IncidentPost, Judgement, Post
 from incidents.queries import family
@@ -153,6 +153,7 @@ def take_out(
         .where(IncidentPost.post_id.in_(leaving))
         .execution_options(synchronize_session="fetch")
     )
+    evidence_due.done(session, leaving)
     for touched in sorted({held[post] for post in leaving}):
         recount(session, touched)
     proposals.forget_posts(session, leaving, now)

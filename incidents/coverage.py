@@ -7,16 +7,17 @@ retention removed are no longer counted. Hot titles are no posts and play no par
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import product
 from statistics import median
 
-from sqlalchemy import case, func, or_, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from config.sources import Source
+from incidents.chunks import chunks
 from incidents.models import Incident, IncidentPost, Judgement, Post, SourceState
 from incidents.sources import ANSWERING
 
@@ -106,13 +107,7 @@ class Ledger:
 
 
 def ledger(session: Session, since: datetime, until: datetime) -> Ledger:
-    """Who saw the incidents detected in [since, until)."""
-    parents = {
-        row[0]: row[1]
-        for row in session.execute(
-            select(Incident.id, Incident.parent_id).where(Incident.parent_id.is_not(None))
-        )
-    }
+    """Who saw the incidents detected in [since, until), by the posts collected before `until`."""
     query = select(
         Incident.id,
         Incident.number,
@@ -127,34 +122,27 @@ def ledger(session: Session, since: datetime, until: datetime) -> Ledger:
         Incident.detected_at < until,
     )
     heads = {row.id: row for row in session.execute(query)}
+    roots = _families(session, heads)
     found: dict[int, dict[str, Sighting]] = defaultdict(dict)
     told = case((Post.published_estimated.is_(False), Post.published_at))
-    seen = (
-        select(
-            IncidentPost.incident_id,
-            Post.source_id,
-            func.min(told),
-            func.min(Post.fetched_at),
-            func.count(),
-        )
-        .join(Post, Post.id == IncidentPost.post_id)
-        .join(Incident, Incident.id == IncidentPost.incident_id)
-        .where(
-            or_(
-                Incident.parent_id.is_not(None),
-                Incident.number.is_not(None)
-                & (Incident.detected_at >= since)
-                & (Incident.detected_at < until),
+    for chunk in chunks(sorted(roots)):
+        seen = (
+            select(
+                IncidentPost.incident_id,
+                Post.source_id,
+                func.min(told),
+                func.min(Post.fetched_at),
+                func.count(),
             )
+            .join(Post, Post.id == IncidentPost.post_id)
+            .where(IncidentPost.incident_id.in_(chunk), Post.fetched_at < until)
+            .group_by(IncidentPost.incident_id, Post.source_id)
         )
-        .group_by(IncidentPost.incident_id, Post.source_id)
-    )
-    for incident_id, source_id, posted, collected, posts in session.execute(seen):
-        root = _root(incident_id, parents)
-        if root in heads:
+        for incident_id, source_id, posted, collected, posts in session.execute(seen):
             mine = Sighting(source_id, posted, collected, posts)
-            held = found[root].get(source_id)
-            found[root][source_id] = mine if held is None else _together(held, mine)
+            mates = found[roots[incident_id]]
+            held = mates.get(source_id)
+            mates[source_id] = mine if held is None else _together(held, mine)
     entries = [
         Entry(
             id=id_,
@@ -189,12 +177,18 @@ def of_incident(session: Session, incident_id: int) -> tuple[Sighting, ...]:
     return tuple(sorted(rows, key=lambda one: (one.collected_at, one.source_id)))
 
 
-def _root(id_: int, parents: Mapping[int, int | None]) -> int:
-    seen = {id_}
-    while (parent := parents.get(id_)) is not None and parent not in seen:
-        seen.add(parent)
-        id_ = parent
-    return id_
+def _families(session: Session, heads: Collection[int]) -> dict[int, int]:
+    """Each of these incidents, and each that was merged into one of them, with the one that holds its posts now."""
+    found = {id_: id_ for id_ in heads}
+    todo = sorted(heads)
+    while todo:
+        merged: list[tuple[int, int]] = []
+        for chunk in chunks(todo):
+            query = select(Incident.id, Incident.parent_id).where(Incident.parent_id.in_(chunk))
+            merged += [(id_, found[parent]) for id_, parent in session.execute(query) if parent is not None]
+        todo = [id_ for id_, _ in merged if id_ not in found]
+        found.update((id_, root) for id_, root in merged if id_ not in found)
+    return found
 
 
 def _together(a: Sighting, b: Sighting) -> Sighting:

@@ -11,11 +11,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, case, func, or_, select
+from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import Session
 
+from incidents import evidence_due
+from incidents.chunks import chunks
+from incidents.evidence_due import BY_NEIGHBOUR as BY_NEIGHBOUR
 from incidents.lifecycle import record_act
-from incidents.models import Evidence, EvidenceWant, Incident, IncidentEvent, IncidentPost, Post
+from incidents.models import (
+    Evidence,
+    EvidenceWant,
+    Incident,
+    IncidentEvent,
+    IncidentPost,
+    Post,
+)
 
 KEPT, PURGED, READ, ORPHAN = "evidence_kept", "evidence_purged", "evidence_read", "evidence_orphan"
 #: signs of life of spool and evidence folder; `reason` is "" while files can be written there
@@ -24,13 +34,10 @@ SPOOL, KEEP = "evidence.spool", "evidence.keep"
 AT_FETCH, LATER = "at_fetch", "later"
 #: rules by which an original goes
 BY_TIME, WITH_POST, BY_OBJECTION = "privacy.evidence_days", "privacy.incident_post_days", "objection"
-#: the same answer held a post that was objected to: this one's page is fetched again
-BY_NEIGHBOUR = "objection to another post in the file"
 #: states in which an incident is over
 OVER = ("closed", "false_alarm")
 #: fetches of one original that may fail, the pause after the first (doubled after each), and when nobody tries any more
 MAX_TRIES, PAUSE, GIVE_UP = 5, timedelta(hours=1), timedelta(days=14)
-_CHUNK = 500
 Row = dict[str, Any]
 
 
@@ -105,36 +112,28 @@ class MissingView:
 
 
 def candidates(session: Session, limit: int) -> list[Candidate]:
-    """Posts of incidents whose original came from a server and is neither kept nor was, oldest first."""
-    return _waiting(session, limit)
+    """Posts of incidents whose original came from a server and is neither kept nor was, oldest first.
+
+    Only the posts on the list of incidents.evidence_due are looked at, however many are stored.
+    """
+    found: list[Candidate] = []
+    after = 0
+    # ids first: a database that has no statistics of a list that is nearly always empty takes it for a long one
+    while len(found) < limit and (ids := evidence_due.listed(session, after)):
+        found += _waiting(session, ids)
+        after = ids[-1]
+    return found[:limit]
 
 
-def _waiting(session: Session, limit: int, post_ids: Sequence[int] = ()) -> list[Candidate]:
+def _waiting(session: Session, ids: Sequence[int]) -> list[Candidate]:
     query = (
         select(Post, IncidentPost.incident_id, Incident.state, EvidenceWant)
         .join(IncidentPost, IncidentPost.post_id == Post.id)
         .join(Incident, Incident.id == IncidentPost.incident_id)
-        # SQLite gives the id of a removed newest post again: what went before this post came was another one's
-        .outerjoin(
-            Evidence,
-            and_(
-                Evidence.post_id == Post.id,
-                or_(Evidence.purged_at.is_(None), Evidence.purged_at > Post.fetched_at),
-                Evidence.purge_rule != BY_NEIGHBOUR,
-            ),
-        )
         .outerjoin(EvidenceWant, EvidenceWant.post_id == Post.id)
-        .where(
-            Incident.state != "watching",
-            Post.received.startswith("sha256:"),
-            Evidence.post_id.is_(None),
-            or_(EvidenceWant.post_id.is_(None), EvidenceWant.name != ""),
-        )
+        .where(Post.id.in_(ids), evidence_due.lacking())
         .order_by(Post.id)
-        .limit(limit)
     )
-    if post_ids:
-        query = query.where(Post.id.in_(post_ids))
     found = []
     for post, incident_id, state, want in session.execute(query):
         again = want is not None and want.name
@@ -161,7 +160,7 @@ def keep(session: Session, found: Sequence[Found], now: datetime) -> int:
     A post that was removed, moved or recorded since it was looked up is left to the next look.
     """
     ids = [one.candidate.post_id for one in found]
-    still = {item.post_id: item for chunk in _chunks(ids) for item in _waiting(session, len(chunk), chunk)}
+    still = {item.post_id: item for chunk in chunks(ids) for item in _waiting(session, chunk)}
     by_incident: dict[int, list[Found]] = {}
     for one in found:
         if still.get(one.candidate.post_id) == one.candidate:
@@ -184,6 +183,7 @@ def keep(session: Session, found: Sequence[Found], now: datetime) -> int:
         if want is not None:
             session.delete(want)
     session.flush()
+    evidence_due.done(session, [one.candidate.post_id for group in by_incident.values() for one in group])
     return sum(map(len, by_incident.values()))
 
 
@@ -237,7 +237,7 @@ def fold(rows: dict[tuple[Any, ...], Row], event: IncidentEvent) -> None:
 
 def want(session: Session, posts: Iterable[Candidate], reason: str, now: datetime) -> int:
     """Note that the originals of these posts have to be fetched again, or with a candidate that is not open, that there is none."""
-    noted = 0
+    noted: list[int] = []
     for one in posts:
         row = session.get(EvidenceWant, one.post_id)
         if row is None:
@@ -245,9 +245,10 @@ def want(session: Session, posts: Iterable[Candidate], reason: str, now: datetim
             session.add(row)
         row.reason, row.name, row.fetched_at, row.next_at = reason, "", None, now
         row.given_up_at = None if one.open and one.url else now
-        noted += 1
+        noted.append(one.post_id)
     session.flush()
-    return noted
+    evidence_due.done(session, noted)
+    return len(noted)
 
 
 def wanted(session: Session, source_id: str, now: datetime, limit: int) -> list[Wanted]:
@@ -273,6 +274,7 @@ def fetched_again(session: Session, post_id: int, name: str, now: datetime) -> N
     if row is not None:
         row.tries += 1
         row.name, row.fetched_at = name, now
+        evidence_due.of_posts(session, [post_id])
 
 
 def not_fetched(session: Session, post_id: int, reason: str, now: datetime, *, final: bool) -> None:
@@ -286,12 +288,20 @@ def not_fetched(session: Session, post_id: int, reason: str, now: datetime, *, f
             row.given_up_at = now
 
 
-def give_up_old(session: Session, now: datetime) -> int:
-    """Stop asking for what nobody could fetch in GIVE_UP (a source that was taken out, a host that stays away)."""
-    query = select(EvidenceWant).where(
+def _old(now: datetime) -> Select[EvidenceWant]:
+    return select(EvidenceWant).where(
         EvidenceWant.given_up_at.is_(None), EvidenceWant.name == "", EvidenceWant.since < now - GIVE_UP
     )
-    rows = list(session.scalars(query))
+
+
+def any_old(session: Session, now: datetime) -> bool:
+    """Whether `give_up_old` has anything to do."""
+    return session.scalar(_old(now).limit(1)) is not None
+
+
+def give_up_old(session: Session, now: datetime) -> int:
+    """Stop asking for what nobody could fetch in GIVE_UP (a source that was taken out, a host that stays away)."""
+    rows = list(session.scalars(_old(now)))
     for row in rows:
         row.given_up_at = now
         row.reason = f"{row.reason}; not fetched again within {GIVE_UP.days} days"
@@ -306,7 +316,7 @@ def purge_over(session: Session, over: Sequence[int], now: datetime, *, actor: s
     """Mark the originals of these incidents as removed by time; their files go with the next `spiders.evidence_job.sweep`."""
     rows: list[Evidence] = []
     holder = func.coalesce(IncidentPost.incident_id, Evidence.incident_id)
-    for chunk in _chunks(over):
+    for chunk in chunks(over):
         query = (
             select(Evidence)
             .outerjoin(IncidentPost, IncidentPost.post_id == Evidence.post_id)
@@ -319,7 +329,7 @@ def purge_over(session: Session, over: Sequence[int], now: datetime, *, actor: s
 def purge_with_posts(session: Session, ids: Sequence[int], rule: str, now: datetime, *, actor: str) -> int:
     """Mark the originals of posts that are about to be removed."""
     rows: list[Evidence] = []
-    for chunk in _chunks(ids):
+    for chunk in chunks(ids):
         query = select(Evidence).where(Evidence.purged_at.is_(None), Evidence.post_id.in_(chunk))
         rows += session.scalars(query)
     return _purge(session, rows, rule, now, actor)
@@ -328,7 +338,7 @@ def purge_with_posts(session: Session, ids: Sequence[int], rule: str, now: datet
 def purge_names(session: Session, names: Iterable[str], rule: str, now: datetime, *, actor: str) -> int:
     """Mark every original in these files: an answer that held one post may hold others."""
     rows: list[Evidence] = []
-    for chunk in _chunks(sorted(names)):
+    for chunk in chunks(sorted(names)):
         query = select(Evidence).where(Evidence.purged_at.is_(None), Evidence.name.in_(chunk))
         rows += session.scalars(query)
     return _purge(session, rows, rule, now, actor)
@@ -355,13 +365,15 @@ def _purge(session: Session, rows: Sequence[Evidence], rule: str, now: datetime,
         for row in group:
             row.purged_at, row.purge_rule, row.purge_seq = event.occurred_at, rule, event.seq
     session.flush()
+    if rule == BY_NEIGHBOUR:
+        evidence_due.of_posts(session, sorted({row.post_id for row in rows}))
     return len(rows)
 
 
 def names_of_posts(session: Session, ids: Sequence[int]) -> set[str]:
     """Names under which the originals of these posts may lie, in spool or evidence."""
     names: set[str] = set()
-    for chunk in _chunks(ids):
+    for chunk in chunks(ids):
         names.update(session.scalars(select(Post.original).where(Post.id.in_(chunk))))
         names.update(session.scalars(select(Evidence.name).where(Evidence.post_id.in_(chunk))))
         names.update(session.scalars(select(EvidenceWant.name).where(EvidenceWant.post_id.in_(chunk))))
@@ -419,7 +431,7 @@ def numbers(session: Session, incident_ids: Iterable[int]) -> Mapping[int, str]:
     """Number of each incident, else its id."""
     ids = sorted(set(incident_ids))
     found: dict[int, str] = {}
-    for chunk in _chunks(ids):
+    for chunk in chunks(ids):
         query = select(Incident.id, Incident.number).where(Incident.id.in_(chunk))
         found |= {row.id: row.number or str(row.id) for row in session.execute(query)}
     return {id_: found.get(id_, str(id_)) for id_ in ids}
@@ -453,7 +465,3 @@ def record_reading(
 
 def _view(row: Evidence) -> EvidenceView:
     return EvidenceView(**{name: getattr(row, name) for name in EvidenceView.__dataclass_fields__})
-
-
-def _chunks(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    return (items[at : at + _CHUNK] for at in range(0, len(items), _CHUNK))

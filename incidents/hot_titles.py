@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
-from incidents.models import HotTitle, HotVerdict, Incident, JsonDict, Meta, Post
+from incidents import hot_verdicts
+from incidents.hot_verdicts import Said
+from incidents.lifecycle import fold, history_of
+from incidents.models import HotTitle, Incident, JsonDict, Meta, Post
 
 if TYPE_CHECKING:
     from incidents.posts import NewPost
@@ -296,10 +299,10 @@ def recall(
         .where(HotTitle.first_seen_at >= since, HotTitle.first_seen_at < until)
         .order_by(HotTitle.first_seen_at, HotTitle.id)
     ).all()
-    said = _verdicts(session, [row.id for row in rows], as_of)
+    said = hot_verdicts.said(session, [row.id for row in rows], as_of)
     wanted = {row.incident_id for row in rows} | {row.near_id for row in rows}
     wanted |= {verdict.incident_id for verdict in said.values()}
-    roots = _roots(session, {id_ for id_ in wanted if id_ is not None})
+    roots = _roots(session, {id_ for id_ in wanted if id_ is not None}, as_of)
     watching = frozenset(watched)
     views = [_view(row, _word_on(row, said), roots, watching, as_of) for row in rows]
     return Recall(
@@ -308,17 +311,7 @@ def recall(
     )
 
 
-def _verdicts(session: Session, ids: Sequence[int], as_of: datetime | None) -> dict[int, HotVerdict]:
-    found: dict[int, HotVerdict] = {}
-    for at in range(0, len(ids), _CHUNK):
-        query = select(HotVerdict).where(HotVerdict.title_id.in_(ids[at : at + _CHUNK]))
-        if as_of is not None:
-            query = query.where(HotVerdict.decided_at < as_of)
-        found.update({row.title_id: row for row in session.scalars(query)})
-    return found
-
-
-def _word_on(row: HotTitle, said: dict[int, HotVerdict]) -> HotVerdict | None:
+def _word_on(row: HotTitle, said: dict[int, Said]) -> Said | None:
     """What a person said of this title. A word from before it was seen was on a removed one: SQLite gives its id again."""
     found = said.get(row.id)
     return found if found is not None and found.decided_at >= row.first_seen_at else None
@@ -331,8 +324,8 @@ class _Root:
     detected_at: datetime | None
 
 
-def _roots(session: Session, ids: set[int]) -> dict[int, _Root]:
-    """For each incident the one that holds its posts by now; its detection is the earliest of the two."""
+def _roots(session: Session, ids: set[int], as_of: datetime | None) -> dict[int, _Root]:
+    """For each incident the one that holds its posts (at `as_of`, else now); its detection is the earliest of the two."""
     found: dict[int, _Root] = {}
     for start in ids:
         at: int | None = start
@@ -347,15 +340,19 @@ def _roots(session: Session, ids: set[int]) -> dict[int, _Root]:
             ).one_or_none()
             if row is None:
                 break
-            detected = min(filter(None, (detected, row.detected_at)), default=None)
+            state, parent, when = row.state, row.parent_id, row.detected_at
+            if as_of is not None:  # a merge of later days must not turn a late matter into an early one
+                then = fold([event for event in history_of(session, at) if event.occurred_at < as_of])
+                state, parent, when = then.state, then.parent_id, then.times.get("detected_at")
+            detected = min(filter(None, (detected, when)), default=None)
             found[start] = _Root(row.id, row.number or "", detected)
-            at = row.parent_id if row.state == "merged" else None
+            at = parent if state == "merged" else None
     return found
 
 
 def _view(
     row: HotTitle,
-    said: HotVerdict | None,
+    said: Said | None,
     roots: dict[int, _Root],
     watched: frozenset[str],
     as_of: datetime | None,
@@ -366,8 +363,6 @@ def _view(
     target = said.incident_id if said is not None and said.verdict == "same" else matched
     root = roots.get(target) if target is not None else None
     detected = root.detected_at if root is not None else None
-    if as_of is not None and detected is not None and detected >= as_of:
-        detected = None
     if said is not None and said.verdict in ("missed", "not_ours"):
         outcome, root, detected = said.verdict, None, None
     elif said is None and (row.elsewhere or row.domain not in watched):

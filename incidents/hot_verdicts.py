@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from incidents.chunks import chunks
 from incidents.lifecycle import record_act
 from incidents.models import HotTitle, HotVerdict, Incident, IncidentEvent
 from incidents.states import Refused
@@ -15,6 +18,35 @@ from incidents.states import Refused
 #: the matter of incident N | ours, and nobody knew of it | not a matter of this city or not of a watched subject
 VERDICTS = ("same", "missed", "not_ours")
 EVENT = "hot_title"
+
+
+@dataclass(frozen=True)
+class Said:
+    """The latest word on a title. `incident_id` with verdict `same` only."""
+
+    verdict: str
+    incident_id: int | None
+    decided_by: str
+    decided_at: datetime
+
+
+def said(session: Session, titles: Sequence[int], as_of: datetime | None) -> dict[int, Said]:
+    """The word in force of each of these titles that has one; with `as_of` the one that was in force just before it.
+
+    What was changed later must not change the figures of a report that was sent: the earlier word stands in the events alone.
+    """
+    found: dict[int, Said] = {}
+    for chunk in chunks(titles):
+        for row in session.scalars(select(HotVerdict).where(HotVerdict.title_id.in_(chunk))):
+            found[row.title_id] = Said(row.verdict, row.incident_id, row.decided_by, row.decided_at)
+    if as_of is None or all(one.decided_at < as_of for one in found.values()):
+        return found
+    earlier: dict[tuple[Any, ...], dict[str, Any]] = {}
+    query = select(IncidentEvent).where(IncidentEvent.kind == EVENT).order_by(IncidentEvent.seq)
+    for event in session.scalars(query):
+        if event.payload["title"] in found and datetime.fromisoformat(event.payload["decided_at"]) < as_of:
+            fold(earlier, event)
+    return {key[0]: Said(**row) for key, row in earlier.items()}
 
 
 def decide(

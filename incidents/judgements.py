@@ -15,7 +15,7 @@ from sqlalchemy import Insert, case, func, literal, or_, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.util import identity_key
 
-from incidents import labels
+from incidents import evidence_due, labels
 from incidents.dialect import insert_into
 from incidents.models import (
     Incident,
@@ -163,7 +163,7 @@ def add_post(
     member = member.values(post_id=post_id, incident_id=incident_id, similarity=similarity, added_at=now)
     if session.scalar(member.returning(IncidentPost.post_id)) is None:
         return False
-    session.execute(
+    state = session.scalar(
         update(Incident)
         .where(Incident.id == incident_id)
         .values(
@@ -172,8 +172,11 @@ def add_post(
             first_posted_at=_earlier(published_at),
             last_post_at=_later(published_at),
         )
+        .returning(Incident.state)
         .execution_options(synchronize_session=False)
     )
+    if state != "watching":
+        evidence_due.of_posts(session, [post_id])
     count = insert_into(session, IncidentHour).values(
         incident_id=incident_id,
         hour=_hour(published_at),

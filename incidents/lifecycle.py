@@ -19,7 +19,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from config.departments import Departments
-from incidents import complained, events, labels, proposals
+from incidents import complained, events, evidence_due, labels, proposals
 from incidents.complained import Complained
 from incidents.models import Deadline, Incident, IncidentEvent, Meta
 from incidents.session import Database
@@ -276,6 +276,7 @@ def handle(
         labels.label_command(session, row, fact.kind, fact.payload, actor=actor, now=now)
     if isinstance(command, Detect) and row.number is None:
         row.number = _next_number(session, now)
+    raised = row.state == State.WATCHING
     for index, fact in enumerate(facts):
         situation = _append(
             session,
@@ -288,6 +289,8 @@ def handle(
             idempotency_key=idempotency_key if index == 0 else None,
         )
     project(row, situation)
+    if raised and row.state != State.WATCHING:
+        evidence_due.of_incident(session, row.id)
     if isinstance(command, Merge | Unmerge):
         session.flush()
     if situation.state not in OPEN_STATES:

@@ -426,6 +426,14 @@ class EvidenceWant(Base):
     """A post of an incident whose original is not there: to be fetched again, or given up with a reason. No fold of events."""
 
     __tablename__ = "evidence_want"
+    __table_args__ = (
+        Index(
+            "ix_evidence_want_source",
+            "source_id",
+            postgresql_where=text("given_up_at IS NULL"),
+            sqlite_where=text("given_up_at IS NULL"),
+        ),
+    )
 
     post_id: Mapped[int] = mapped_column(ForeignKey("post.id", ondelete="CASCADE"), primary_key=True)
     source_id: Mapped[str] = mapped_column(String(80))
@@ -437,6 +445,14 @@ class EvidenceWant(Base):
     name: Mapped[str] = mapped_column(String(60), default="")
     fetched_at: Mapped[datetime | None]
     given_up_at: Mapped[datetime | None]
+
+
+class EvidenceDue(Base):
+    """A post of a raised incident whose original the evidence job has still to look at (incidents.evidence_due). No fold of events."""
+
+    __tablename__ = "evidence_due"
+
+    post_id: Mapped[int] = mapped_column(ForeignKey("post.id", ondelete="CASCADE"), primary_key=True)
 
 
 class IncidentHour(Base):

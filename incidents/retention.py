@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from config.settings import PrivacySettings
 from incidents import evidence, hot_titles, proposals, stops
+from incidents.beats import beat, get_beat
 from incidents.index import compact_index, remove_from_index
 from incidents.lifecycle import record_act
 from incidents.models import (
@@ -33,6 +34,8 @@ from incidents.models import (
 from incidents.stops import Scope, Stops, spellings
 
 _BATCH = 500
+#: sign of life of the daily look whether objections are kept
+CHECKED = "objections.check"
 
 
 @dataclass(frozen=True)
@@ -248,6 +251,17 @@ def overlooked(session: Session) -> list[tuple[stops.Stop, int]]:
         counts = Counter(stops.page_key(url) for url in session.scalars(select(Post.url)) if url)
         found += [(stop, counts[key]) for key, stop in pages.items() if counts[key]]
     return found
+
+
+def note_check(session: Session, found: Sequence[tuple[stops.Stop, int]], now: datetime) -> None:
+    """Remember what `overlooked` found: it asks every stored address, so pages show its last answer and do not ask."""
+    beat(session, CHECKED, now, {"posts": sum(number for _, number in found)})
+
+
+def last_check(session: Session) -> tuple[datetime, int] | None:
+    """When it was last looked whether objections are kept, and how many posts were stored in spite of one."""
+    last = get_beat(session, CHECKED)
+    return (last.ok_at, int(last.value.get("posts", 0))) if last is not None else None
 
 
 def _erase_on_disk(session: Session) -> None:

@@ -6,15 +6,16 @@ count, and when it comes back that is noticed too. Everything works in the calle
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from incidents.beats import beat, is_fresh
+from incidents.chunks import chunks
 from incidents.dialect import insert_into
 from incidents.models import Incident, IncidentPost, JsonDict, Post, Revisit
 from incidents.states import OPEN_STATES
@@ -136,28 +137,47 @@ def _young(sources: Sequence[str], now: datetime) -> Any:
 
 def _known(session: Session, ids: Sequence[int]) -> dict[int, Revisit]:
     found: dict[int, Revisit] = {}
-    for at in range(0, len(ids), 400):
-        rows = session.scalars(select(Revisit).where(Revisit.post_id.in_(ids[at : at + 400])))
+    for chunk in chunks(ids):
+        rows = session.scalars(select(Revisit).where(Revisit.post_id.in_(chunk)))
         found.update({row.post_id: row for row in rows})
     return found
 
 
 def due(session: Session, source_ids: Sequence[str], now: datetime, limit: int) -> dict[str, list[KnownPost]]:
-    """Posts of these sources whose time has come, at most `limit` of each, the longest waiting first."""
+    """Posts of these sources whose time has come, at most `limit` of each: those of open incidents first, then the longest waiting.
+
+    Whether a post of an incident is still there matters more than the counts of a young one: many of these must not hold it up.
+    """
     found: dict[str, list[KnownPost]] = {}
-    for at in range(0, len(source_ids), 400):
+    for chunk in chunks(source_ids):
         query = (
-            select(Post.id, Post.source_id, Post.external_id, Post.url, Post.title, Post.published_at)
-            .join(Revisit, Revisit.post_id == Post.id)
-            .where(Revisit.source_id.in_(source_ids[at : at + 400]), Revisit.due_at <= now)
-            .order_by(Revisit.due_at, Revisit.post_id)
+            select(
+                Revisit.post_id,
+                func.row_number()
+                .over(
+                    partition_by=Revisit.source_id,
+                    order_by=(_of_open_incident().desc(), Revisit.due_at, Revisit.post_id),
+                )
+                .label("place"),
+            )
+            .where(Revisit.source_id.in_(chunk), Revisit.due_at <= now)
+            .subquery()
         )
-        rows: Iterable[Any] = session.execute(query)
+        rows = session.execute(
+            select(Post.id, Post.source_id, Post.external_id, Post.url, Post.title, Post.published_at)
+            .join(query, query.c.post_id == Post.id)
+            .where(query.c.place <= limit)
+            .order_by(Post.source_id, query.c.place)
+        )
         for row in rows:
-            mine = found.setdefault(row[1], [])
-            if len(mine) < limit:
-                mine.append(KnownPost(*row))
+            found.setdefault(row[1], []).append(KnownPost(*row))
     return found
+
+
+def _of_open_incident() -> ColumnElement[int]:
+    """1 for a followed post of an open incident, else 0."""
+    held = exists().where(IncidentPost.post_id == Revisit.post_id, IncidentPost.incident_id.in_(_open_ids()))
+    return case((held, 1), else_=0)
 
 
 def record(session: Session, visits: Sequence[Visit], *, counts: bool) -> list[int]:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from config.bundle import Bundle
 from config.keys import Keys
-from incidents import beats, evidence
+from incidents import beats, evidence, evidence_due
 from incidents.evidence import Candidate, Found
 from incidents.session import Database
 from incidents.vault import Damaged, Vault, vault_of
@@ -66,8 +66,11 @@ def run(db: Database, bundle: Bundle, keys: Keys, now: datetime) -> EvidenceSumm
         _tell(db, trouble, now)
         return EvidenceSummary(trouble=trouble)
     _tell(db, "", now)
-    with db.transaction() as session:
-        evidence.give_up_old(session, now)
+    with db.reading() as session:
+        old = evidence.any_old(session, now)
+    if old:
+        with db.transaction() as session:
+            evidence.give_up_old(session, now)
     if pruned.early:
         log.warning(
             "the spool of originals is full (evidence.spool_mb): %d younger than evidence.spool_h were dropped",
@@ -126,7 +129,8 @@ def _tell(db: Database, trouble: str, now: datetime) -> None:
 
 def sweep(db: Database, bundle: Bundle, keys: Keys, now: datetime) -> EvidenceSummary:
     """Bring the folder into line with the record: delete files whose last original was removed, set apart files of ours that
-    nothing names, delete orphans older than ORPHAN_DAYS. A file that is not ours stays, for `audit verify` to name.
+    nothing names, delete orphans older than ORPHAN_DAYS. A file that is not ours stays, for `audit verify` to name. Posts that were
+    forgotten on the list of what is to be kept are put on it.
     """
     store = vault(bundle, keys)
     deleted = orphans = 0
@@ -134,6 +138,9 @@ def sweep(db: Database, bundle: Bundle, keys: Keys, now: datetime) -> EvidenceSu
         with store.locked() as alone:
             if not alone:
                 return EvidenceSummary(trouble="another process is working in the evidence folder")
+            with db.transaction() as session:
+                if forgotten := evidence_due.mend(session):
+                    log.warning("%d posts of incidents were not on the list of originals to keep", forgotten)
             with db.reading() as session:
                 named = evidence.named(session)
                 coming = {one.name for one in evidence.candidates(session, 100_000)}

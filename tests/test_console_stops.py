@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import cli
 from alerts import troubles
 from config.bundle import load_bundle
-from incidents import beats, events, stops
+from incidents import beats, events, retention, stops
 from incidents.installation import Installation
 from incidents.posts import count_unjudged
 from incidents.session import Database
@@ -155,6 +155,24 @@ def test_an_author_who_objects_is_known_by_the_pseudonym_only(world: World) -> N
     assert "本人来函" in page
     assert "泉城老张" not in page
     assert str(author) not in page
+
+
+def test_the_page_tells_what_the_last_check_found_and_asks_no_stored_address(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "仍存于库中" not in client(world, "lin").get("/stops").text, "nothing was checked yet"
+    with world.db.transaction() as session:
+        stop = stops.make(
+            session, "objection", "host", "a.cn", reason="r", actor="w", channel="cli", now=world.now
+        )
+        retention.note_check(session, [(stop, 2)], world.now)
+    monkeypatch.setattr(retention, "overlooked", None)  # asking every stored address is not for a page
+    page = client(world, "lin").get("/stops").text
+    assert "有 2 条帖子在异议生效后仍存于库中" in page
+    assert "核查时间" in page
+    with world.db.transaction() as session:
+        retention.note_check(session, (), world.now)
+    assert "仍存于库中" not in client(world, "lin").get("/stops").text
 
 
 def test_the_page_speaks_english(world: World) -> None:

@@ -127,6 +127,31 @@ def test_the_ledger_says_who_saw_what_first_and_how_late(any_db: Database, post:
     assert (cells["历下区"].sources, cells["历下区"].alone) == (3, 0)
 
 
+def test_a_ledger_of_a_past_period_knows_nothing_of_what_was_collected_after_it(
+    any_db: Database, post: PostFactory
+) -> None:
+    t = NOW - timedelta(days=10)
+    until = t + timedelta(days=1)
+
+    def seen(by: str, collected: datetime) -> NewPost:
+        return post(source_id=by, published_at=collected, fetched_at=collected)
+
+    with any_db.transaction() as session:
+        first = seen("forum", t)
+        one = incident(session, first, seen("paper", until + MIN), detected=t + MIN)
+        child = incident(session, seen("hotline", t + 2 * MIN), detected=t + 3 * MIN)
+        grandchild = incident(session, seen("radio", t + 4 * MIN), detected=t + 5 * MIN)
+        stranger = incident(session, seen("board", t), detected=t - timedelta(days=40))
+        other = incident(session, seen("blog", t), detected=t - timedelta(days=41))
+        for part, whole in ((grandchild, child), (child, one), (stranger, other)):
+            lifecycle.handle(session, part, Merge(whole), actor="lin", channel="console", now=NOW)
+    with any_db.reading() as session:
+        (entry,) = coverage.ledger(session, t, until).entries
+        assert [s.source_id for s in entry.sightings] == ["forum", "hotline", "radio"]
+        (entry,) = coverage.ledger(session, t, NOW).entries
+        assert [s.source_id for s in entry.sightings] == ["forum", "hotline", "radio", "paper"]
+
+
 def watched(session: Session, source_id: str, weeks: float, state: str = "ok") -> None:
     first = (NOW - timedelta(weeks=weeks)).isoformat()
     record_crawl(

@@ -8,33 +8,36 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import delete, event, insert, select, text, update
 from warcio.archiveiterator import ArchiveIterator
 
 from alerts import troubles
 from alerts.wording import Wording
 from commands import evidence as command
-from incidents import casefile, events, evidence, queries, rebuild
+from incidents import casefile, corrections, events, evidence, evidence_due, judgements, queries, rebuild
 from incidents.installation import Installation, Problem
-from incidents.models import EvidenceWant, IncidentEvent, IncidentPost, Post, PostRevision
+from incidents.models import EvidenceDue, EvidenceWant, IncidentEvent, IncidentPost, Post, PostRevision
+from incidents.posts import save_posts
 from incidents.retention import object_to, purge
 from incidents.revisions import content_sha256
-from incidents.session import Database
-from incidents.states import FalseAlarm, Merge
+from incidents.session import Database, Session
+from incidents.states import Detect, FalseAlarm, Merge
 from incidents.vault import Damaged, Vault
 from incidents.warc import REMOVED, Exchange, build, read
 from spiders import evidence_job, job, traces
 from spiders.importer import import_file
 from spiders.reactor import crawler_thread
-from tests.conftest import AUDIT_KEY
+from tests.conftest import AUDIT_KEY, PostFactory
 from tests.evidence_world import PRIVACY, Town, later
 from tests.fakes.crawl import KEYS, NOW, bundle, source
 from tests.fakes.site import Answer, Site, article
@@ -61,6 +64,113 @@ def wants(town: Town) -> list[EvidenceWant]:
 
 
 # --- from the crawl into the incident
+
+
+def on_the_list(db: Database) -> list[int]:
+    with db.reading() as session:
+        return list(session.scalars(select(EvidenceDue.post_id).order_by(EvidenceDue.post_id)))
+
+
+def test_a_post_comes_on_the_list_when_its_incident_is_raised_and_leaves_it_when_its_original_is_kept(
+    town: Town,
+) -> None:
+    town.publish(4)
+    town.crawl()
+    first, second, third, fourth = town.ids()
+    with town.db.transaction() as session:
+        watched = judgements.open_watching(
+            session, title="水黄", domain="services", district="", first_posted_at=NOW, sketch={}
+        )
+
+        def join(post: int) -> None:
+            judgements.add_post(
+                session, watched, post, similarity=1, voice=True, published_at=NOW, negative=True, now=NOW
+            )
+
+        join(first)
+        join(second)
+    assert on_the_list(town.db) == [], "a watched cluster is no incident"
+    town.do(watched, Detect("manual", {}), NOW)
+    assert on_the_list(town.db) == [first, second]
+    with town.db.transaction() as session:
+        join(third)
+    assert on_the_list(town.db) == [first, second, third]
+    with town.db.transaction() as session:
+        corrections.take_out(session, watched, second, actor="li-na", channel="console", now=NOW)
+    assert on_the_list(town.db) == [first, third]
+    assert town.keep().kept == 2
+    assert on_the_list(town.db) == [], "and the fourth belongs to nothing"
+    assert fourth not in {row.post_id for row in evidence_rows(town)}
+
+
+def evidence_rows(town: Town) -> list[evidence.EvidenceView]:
+    with town.db.reading() as session:
+        return evidence.all_rows(session)
+
+
+def test_a_post_that_was_forgotten_on_the_list_is_found_once_a_day(town: Town) -> None:
+    town.publish(2)
+    town.crawl()
+    town.incident(town.ids())
+    with town.db.transaction() as session:
+        session.execute(delete(EvidenceDue))
+    assert town.keep().kept == 0
+    evidence_job.sweep(town.db, town.bundle, KEYS, NOW)
+    assert town.keep().kept == 2
+    with town.db.transaction() as session:
+        assert evidence_due.mend(session) == 0
+
+
+def test_looking_for_originals_to_keep_reads_no_more_than_the_list(
+    any_db: Database, post: PostFactory
+) -> None:
+    with any_db.transaction() as session:
+        ids = save_posts(
+            session,
+            [post(f"停水{n}", received="sha256:" + "0" * 64) for n in range(2000)],
+        ).ids
+        held = [
+            judgements.open_watching(
+                session, title="水", domain="services", district="", first_posted_at=NOW, sketch={}
+            )
+            for _ in ids[::10]
+        ]
+        session.execute(
+            insert(IncidentPost),
+            [
+                {"post_id": id_, "incident_id": held[n // 10], "similarity": 1, "added_at": NOW}
+                for n, id_ in enumerate(ids)
+            ],
+        )
+    with any_db.engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("ANALYZE"))
+    empty = plan_of(any_db, lambda session: evidence.candidates(session, 200))
+    assert "evidence_due" in " ".join(empty)
+    assert "post " not in " ".join(empty)
+    with any_db.transaction() as session:
+        session.execute(insert(EvidenceDue), [{"post_id": id_} for id_ in ids[:5]])
+    plan = plan_of(any_db, lambda session: evidence.candidates(session, 200), statement=1)
+    assert not [line for line in plan if re.search(r"(?i)scan (on )?(post|incident_post)\b", line)], plan
+    if any_db.is_sqlite:  # the other database reads a table that fits into one page as a whole
+        wanted = plan_of(any_db, lambda session: evidence.wanted(session, "forum", NOW, 5))
+        assert any("ix_evidence_want_source" in line for line in wanted), wanted
+
+
+def plan_of(db: Database, look: Callable[[Session], object], statement: int = 0) -> list[str]:
+    """The plan of one of the statements of a look."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_c: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        asked.append((statement, parameters))
+
+    with db.reading() as session:
+        event.listen(db.engine, "before_cursor_execute", note)
+        look(session)
+        event.remove(db.engine, "before_cursor_execute", note)
+        words, parameters = asked[statement]
+        explain = "EXPLAIN QUERY PLAN" if db.is_sqlite else "EXPLAIN"
+        plan = session.connection().exec_driver_sql(f"{explain} {words}", parameters)
+        return [str(row[-1]) for row in plan]
 
 
 def test_every_post_has_the_digest_of_what_was_received_and_of_its_text(town: Town) -> None:

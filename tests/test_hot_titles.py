@@ -5,17 +5,19 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import select
 
 from analysis import job
 from incidents import hot_titles, hot_verdicts, queries, rebuild, retention, weekly_numbers
 from incidents.crawl_progress import known_ids
 from incidents.hot_titles import TitleView
+from incidents.judgements import open_watching
 from incidents.lifecycle import handle
 from incidents.models import HotTitle, HotVerdict, Incident, IncidentPost, Post
 from incidents.posts import NewPost, save_posts
 from incidents.proportions import wilson
 from incidents.session import Database, Session
-from incidents.states import Detect, Refused
+from incidents.states import Detect, Merge, Refused
 from tests.conftest import PostFactory
 from tests.console_world import jinan
 
@@ -123,6 +125,31 @@ def test_an_incident_raised_after_the_list_is_no_merit_and_one_never_raised_neit
         assert [title.outcome for title in told] == ["open"]
 
 
+def test_a_merge_of_later_days_does_not_change_the_recall_of_a_report_that_was_sent(
+    any_db: Database, post: PostFactory
+) -> None:
+    with any_db.transaction() as session:
+        old, late = (
+            open_watching(
+                session, title="停水", domain="food_safety", district="", first_posted_at=NOW, sketch={}
+            )
+            for _ in range(2)
+        )
+        handle(session, old, Detect("manual", {}), actor="lin", channel="console", now=NOW - 5 * HOUR)
+        handle(session, late, Detect("manual", {}), actor="lin", channel="console", now=NOW + HOUR)
+    store(any_db, hot(post, "历下区泉景小学食堂饭菜发霉", NOW))
+    with any_db.transaction() as session:
+        title = session.scalars(select(HotTitle)).one()
+        title.domain, title.incident_id, title.matched_at = "food_safety", late, NOW + 2 * HOUR
+    with any_db.reading() as session:
+        assert [t.outcome for t in shown(session, NOW + 9 * HOUR, as_of=NOW + 3 * HOUR).titles] == ["after"]
+    with any_db.transaction() as session:
+        handle(session, late, Merge(old), actor="lin", channel="console", now=NOW + 5 * HOUR)
+    with any_db.reading() as session:
+        assert [t.outcome for t in shown(session, NOW + 9 * HOUR, as_of=NOW + 3 * HOUR).titles] == ["after"]
+        assert [t.outcome for t in shown(session, NOW + 9 * HOUR).titles] == ["before"]
+
+
 def test_a_person_decides_and_the_word_is_an_event(any_db: Database, post: PostFactory) -> None:
     _, ids = store(any_db, post(SCHOOL, published_at=NOW - 2 * HOUR))
     job.run(any_db, jinan(), NOW - HOUR)
@@ -164,6 +191,9 @@ def test_a_person_decides_and_the_word_is_an_event(any_db: Database, post: PostF
             (song.id, "not_ours", ""),
             (heating.id, "missed", ""),
         ]
+        # what was printed before the word was changed stays
+        then = shown(session, NOW + 9 * HOUR, as_of=NOW + 3 * HOUR)
+        assert {t.title: t.outcome for t in then.titles}[heating.title] == "missed"
     for title, verdict, wrong in ((999, "missed", ""), (song.id, "perhaps", ""), (song.id, "same", "QS-1")):
         with pytest.raises(Refused):
             say(title, verdict, 4, wrong)

@@ -333,3 +333,24 @@ def test_robots_bind_visits_too(db: Database) -> None:
 
 def test_items_are_whole_unless_said() -> None:
     assert not PostItem(source_id="a", external_id="b").partial
+
+
+def test_posts_of_incidents_are_visited_before_counts_and_no_more_than_the_limit_is_read(
+    any_db: Database, post: PostFactory
+) -> None:
+    with any_db.transaction() as session:
+        ids = save_posts(session, [post(f"停水{n}") for n in range(30)]).ids
+        session.add_all(
+            Revisit(
+                post_id=id_, source_id="forum", due_at=NOW - timedelta(hours=40 - n), visits=0, evidence=[]
+            )
+            for n, id_ in enumerate(ids)
+        )
+    incident_of(any_db, ids[28], ids[29])
+    incident_of(any_db, ids[27], state="closed")
+    with any_db.reading() as session:
+        due = revisits.due(session, ["forum", "other"], NOW, 4)
+    assert [one.id for one in due.pop("forum")] == [ids[28], ids[29], ids[0], ids[1]]
+    assert due == {}
+    with any_db.reading() as session:
+        assert len(revisits.due(session, ["forum"], NOW, 100)["forum"]) == 30

@@ -39,7 +39,7 @@ def _show(here: Visit, *, status: int = 200, error: str = "", draft: Posted | No
     with here.console.db.reading() as session:
         current = stops.active(session)
         past = stops.past(session)
-        missed = retention.overlooked(session)
+        checked = retention.last_check(session)
     return page(
         here,
         "stops.html",
@@ -47,7 +47,7 @@ def _show(here: Visit, *, status: int = 200, error: str = "", draft: Posted | No
         halted=[one for one in current if one.kind == "halt"],
         objections=[one for one in current if one.kind == "objection"],
         past=past,
-        missed=missed,
+        checked=checked,
         sources=here.console.bundle.sources,
         hosts=sorted({host for source in here.console.bundle.sources for host in source.hosts}),
         may=here.account.role == "administrator",
