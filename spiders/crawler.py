@@ -6,10 +6,12 @@ for the delays of the hosts, so they are made once and frozen. Leans on the insi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
 from typing import Any
 
+import scrapy.core.engine
+import scrapy.middleware
 from scrapy.addons import AddonManager
 from scrapy.core.engine import ExecutionEngine
 from scrapy.crawler import Crawler
@@ -18,6 +20,7 @@ from scrapy.logformatter import LogFormatter
 from scrapy.settings import Settings as ScrapySettings
 from scrapy.signalmanager import SignalManager
 from scrapy.statscollectors import MemoryStatsCollector
+from scrapy.utils.deprecate import argument_is_required
 from scrapy.utils.misc import build_from_crawler, load_object
 
 from config.settings import CrawlSettings
@@ -26,6 +29,20 @@ from spiders.source_run import SourceRun
 
 #: with no delay at all Scrapy 2.19 starts every queued request of a host at once, whatever its concurrency
 MIN_DELAY_S = 0.001
+
+
+@cache
+def _asks_for(function: Callable[..., Any], argument: str) -> bool:
+    return argument_is_required(function, argument)
+
+
+def asks_for(method: Callable[..., Any], argument: str) -> bool:
+    """Scrapy's `argument_is_required`, asked once of each function: it looks at fifteen signatures of our middlewares for each crawl."""
+    return _asks_for(getattr(method, "__func__", method), argument)
+
+
+for module in (scrapy.middleware, scrapy.core.engine):
+    module.argument_is_required = asks_for  # type: ignore[attr-defined]
 
 
 class HostCrawler(Crawler):
@@ -137,6 +154,8 @@ def scrapy_settings(settings: CrawlSettings) -> dict[str, Any]:
         "DOWNLOAD_WARNSIZE": 0,
         "DOWNLOAD_DELAY": max(MIN_DELAY_S, settings.delay_s),
         "DOWNLOAD_DELAY_JITTER": 0.0,
+        # tasks that Scrapy starts for what each answer gives, however little it is: ours give requests only
+        "CONCURRENT_ITEMS": 4,
         "CONCURRENT_REQUESTS": 8,
         "CONCURRENT_REQUESTS_PER_DOMAIN": 1,
         "SCHEDULER_MEMORY_QUEUE": "scrapy.squeues.FifoMemoryQueue",  # in the order of the list, newest first

@@ -25,6 +25,8 @@ from incidents.evidence import Wanted
 from incidents.posts import BACKFILL, NewPost, SaveResult
 from incidents.revisits import KnownPost, Visit, What
 from incidents.warc import Exchange
+from spiders.feed_memory import HAVE, Known
+from spiders.feed_memory import KEY as ENTRIES
 from spiders.items import PostItem, Unusable
 from spiders.pageback import MAX_ARTICLES, PageBack
 from spiders.pipelines import aside, to_post
@@ -158,19 +160,19 @@ class Seen:
 
     def post(self, item: PostItem) -> None:
         """A post was read, known or not."""
-        self.taken += 1
-        self.keys[item.external_id] = None
         self.future += bool(item.provenance.get("future_date"))
-        if item.published_at is not None:
-            self.dates.append(item.published_at)
-        for name, there in (
-            ("title", item.title),
-            ("text", item.text),
-            ("published_at", item.published_at),
-            ("author", item.author_raw),
-        ):
-            if there:
-                self.have[name] = self.have.get(name, 0) + 1
+        there = (item.title, item.text, item.published_at, item.author_raw)
+        have = tuple(name for name, value in zip(HAVE, there, strict=True) if value)
+        self.known(Known(item.external_id, item.published_at, have))
+
+    def known(self, entry: Known) -> None:
+        """An entry that stands as it was read before."""
+        self.taken += 1
+        self.keys[entry.external_id] = None
+        if entry.published_at is not None:
+            self.dates.append(entry.published_at)
+        for name in entry.have:
+            self.have[name] = self.have.get(name, 0) + 1
 
 
 @dataclass
@@ -229,6 +231,8 @@ class SourceRun:
         self.counts = self.list_covers = False
         #: posts whose own page was asked for: without an answer they stay due
         self.asked_again: set[int] = set()
+        #: what the entries of the list are, for the next reading (spiders.feed_memory); kept when this one comes to its end
+        self.entries_read: dict[str, Any] | None = None
         self._visited: dict[int, Visit] = {}
         self._marks: dict[str, str] = {}
         self.zone: tzinfo = zone_of(self.source.timezone)
@@ -354,6 +358,12 @@ class SourceRun:
         return [i for i in wanted if i not in known]
 
     # --- what connectors tell
+
+    def unchanged(self, entry: Known) -> None:
+        """An entry of a list that was read and stored before and stands there as it was, to the last character."""
+        self.seen.known(entry)
+        if entry.published_at is not None and (self._newest is None or entry.published_at > self._newest):
+            self._newest = entry.published_at
 
     async def take(self, found: PostItem | Unusable, exchange: Exchange | None = None) -> None:
         """Redact and keep one item, or set it aside; saves a batch when one is full. `exchange` is the answer it came from."""
@@ -669,6 +679,8 @@ class SourceRun:
         cursor["tries"] = self._kept(self._tries)
         if complete:
             cursor["validators"] = self._seen_validators
+            if self.entries_read is not None:
+                cursor[ENTRIES] = self.entries_read
             if self._marks:
                 cursor["marks"] = {**dict(self.cursor.get("marks", {})), **self._marks}
             newest = max(filter(None, (self._newest, self.watermark)), default=None)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -11,8 +11,10 @@ import feedparser  # type: ignore[import-untyped]
 from scrapy import Request
 from scrapy.http import Response
 
+from spiders import feed_memory
 from spiders.connectors.base import Connector, Found, canonical, joined, provenance
 from spiders.dates import is_future, parse_when
+from spiders.feed_memory import entry_starts
 from spiders.items import PostItem, Unusable
 from spiders.pageback import Place
 from spiders.pagetext import plain, without_declaration
@@ -20,7 +22,6 @@ from spiders.pipelines import external_id
 
 #: entries of a feed that are read in one part; feedparser needs 2 ms for each
 PART = 1000
-_ENTRY = re.compile(r"<(?:item|entry)[\s>]")
 ACCEPT = "application/atom+xml, application/rss+xml, application/rdf+xml;q=0.9, application/xml;q=0.8, text/xml;q=0.8, */*;q=0.1"
 
 
@@ -57,12 +58,20 @@ class RssConnector(Connector):
             return
         text, charset = self.text_of(response)
         text = self._part_of(text, number)
+        full_text = getattr(self.run.source, "full_text", False)
+        one_page = getattr(self.run.source, "max_pages", 1) == 1
+        plain_feed = number == 1 and one_page and not full_text and self.run.back is None
+        if plain_feed and (items := self._changed(text, charset)) is not None:
+            for item in items:
+                yield item
+            return
         feed = read_feed(text)
         if not feed.entries and not feed.get("version"):
             raise self.not_expected(text, "a feed")
         self.run.tally.found += len(feed.entries)
         items = [self._item(entry, charset) for entry in feed.entries]
-        full_text = getattr(self.run.source, "full_text", False)
+        if plain_feed:
+            self._remember(text, items)
         following = self._next_page(feed, response.url, number)
         # a plain feed of one page asks nothing of the database: most sources are one
         known_matter = full_text or following or number > 1 or self.run.back is not None
@@ -83,6 +92,59 @@ class RssConnector(Connector):
                 self.run.truncated = True
             else:
                 yield self._ask_page(following, number + 1)
+
+    def _changed(self, text: str, charset: str) -> list[PostItem | Unusable] | None:
+        """The entries that were not there, or were otherwise, at the last reading; None when all have to be read.
+
+        All are read the first time, once in `force_full_h`, and after an unfinished reading.
+        """
+        run = self.run
+        memory = dict(run.cursor.get(feed_memory.KEY, {}))
+        if not memory or run.was_unfinished:
+            return None
+        whole_at = datetime.fromisoformat(memory["at"])
+        parts = feed_memory.parts_of(text)
+        if parts is None or run.clock() - whole_at >= timedelta(hours=run.settings.force_full_h):
+            return None
+        known = feed_memory.remembered(memory)
+        marks = [feed_memory.digest(entry) for entry in parts.entries]
+        fresh = [place for place, mark in enumerate(marks) if mark not in known]
+        entries = read_feed(parts.only(fresh)).entries if fresh else []
+        if len(entries) != len(fresh):
+            return None  # an entry by itself is not what it is among the others
+        run.tally.found += len(marks)
+        for mark in marks:
+            if mark in known:
+                run.unchanged(known[mark])
+        items = [self._item(entry, charset) for entry in entries]
+        self._note(memory["at"], marks, dict(zip(fresh, items, strict=True)), known)
+        return items
+
+    def _remember(self, text: str, items: list[PostItem | Unusable]) -> None:
+        """Keep what all entries are, for the next reading."""
+        parts = feed_memory.parts_of(text)
+        if parts is not None and len(parts.entries) == len(items) <= PART:
+            marks = [feed_memory.digest(entry) for entry in parts.entries]
+            self._note(self.run.clock().astimezone(UTC).isoformat(), marks, dict(enumerate(items)), {})
+        else:
+            self.run.entries_read = {}
+
+    def _note(
+        self,
+        whole_at: str,
+        marks: list[str],
+        read: Mapping[int, PostItem | Unusable],
+        known: Mapping[str, feed_memory.Known],
+    ) -> None:
+        seen = {}
+        for place, mark in enumerate(marks):
+            item = read.get(place)
+            entry = known.get(mark) if item is None else None
+            if isinstance(item, PostItem):
+                entry = feed_memory.worth_remembering(item)
+            if entry is not None:
+                seen[mark] = feed_memory.row(entry)
+        self.run.entries_read = {"at": whole_at, "seen": seen}
 
     def _ask_page(self, url: str, number: int) -> Request:
         async def step(response: Response) -> AsyncIterator[Found]:
@@ -112,7 +174,7 @@ class RssConnector(Connector):
         How far it came stands in the cursor, and until the end is reached the feed is read in full again each time.
         """
         key = f"feed_at.{number}"  # where in the cursor stands how far this page of the feed was read
-        starts = [found.start() for found in _ENTRY.finditer(text)]
+        starts = entry_starts(text)
         if len(starts) <= 2 * PART:
             self.run.cursor.pop(key, None)
             return text
