@@ -7,10 +7,9 @@ for the delays of the hosts, so they are made once and frozen. Leans on the insi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
-import scrapy.core.engine
 import scrapy.middleware
 from scrapy.addons import AddonManager
 from scrapy.core.engine import ExecutionEngine
@@ -31,18 +30,19 @@ from spiders.source_run import SourceRun
 MIN_DELAY_S = 0.001
 
 
-@cache
+@lru_cache(maxsize=256)
 def _asks_for(function: Callable[..., Any], argument: str) -> bool:
     return argument_is_required(function, argument)
 
 
-def asks_for(method: Callable[..., Any], argument: str) -> bool:
-    """Scrapy's `argument_is_required`, asked once of each function: it looks at fifteen signatures of our middlewares for each crawl."""
-    return _asks_for(getattr(method, "__func__", method), argument)
+def asks_for(func: Callable[..., Any], arg_name: str) -> bool:
+    """Scrapy's `argument_is_required`, asked once of each method: it looks at fifteen signatures of our middlewares for each crawl."""
+    # only what belongs to a class: a function made for one object would keep that object, and with it its crawl, alive
+    method = getattr(func, "__func__", None)
+    return argument_is_required(func, arg_name) if method is None else _asks_for(method, arg_name)
 
 
-for module in (scrapy.middleware, scrapy.core.engine):
-    module.argument_is_required = asks_for  # type: ignore[attr-defined]
+scrapy.middleware.argument_is_required = asks_for  # type: ignore[attr-defined]
 
 
 class HostCrawler(Crawler):

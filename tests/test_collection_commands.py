@@ -141,7 +141,7 @@ def test_backfill_reads_a_range_shows_it_and_refuses_what_it_cannot_read(
             "url": f"{site.url}/api?page={{page}}",
             "enabled": True,
             "items": "rows",
-            "fields": {"id": "id", "title": "t", "published_at": "at"},
+            "fields": {"id": "id", "title": "t", "text": "t", "published_at": "at"},
             "pagination": {"kind": "page", "max_pages": 3},
             **PAPERS,
         }

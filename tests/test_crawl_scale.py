@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+import scrapy.middleware
 from sqlalchemy import event
 
 from config.sources import Source
@@ -19,14 +21,14 @@ from incidents.posts import NewPost, SaveResult, unjudged
 from incidents.session import Database
 from incidents.sources import SourceView, get_state
 from spiders.collector import Collector
-from spiders.crawler import HostCrawler, ready_settings
+from spiders.crawler import HostCrawler, _asks_for, asks_for, ready_settings
 from spiders.hostlock import HostLocks, host_locks
 from spiders.items import PostItem, Unusable
 from spiders.job import by_host, due_sources
 from spiders.reactor import crawler_thread
 from spiders.source_run import Batch, Ending, SourceRun
 from spiders.writer import DatabaseStore
-from tests.fakes.crawl import CRAWL, KEYS, NOW, bundle, folder_of, source
+from tests.fakes.crawl import CRAWL, KEYS, NOW, bundle, crawl, folder_of, source
 from tests.fakes.site import Answer, Hit, Site
 
 MINUTE = timedelta(minutes=1)
@@ -366,3 +368,35 @@ def test_a_batch_that_was_not_stored_goes_with_the_next_one() -> None:
     assert [bad.external_id for bad in batch.asides] == ["2"]
     assert len(batch.exchanges) == 2
     assert run.tally.saved == 2
+
+
+def test_a_crawl_that_is_over_leaves_nothing_alive(db: Database) -> None:
+    def alive() -> int:
+        gc.collect()
+        return sum(isinstance(one, HostCrawler | SourceRun) for one in gc.get_objects())
+
+    with Site() as site:
+        site.feed("/f", [{"title": "停水", "guid": "1", "text": "停水两天"}])
+        before = alive()
+        for step in range(3):
+            crawl(db, feed("f", f"{site.url}/f"), now=NOW + step * MINUTE * 10)
+        assert alive() <= before
+
+
+def test_a_middleware_method_is_asked_for_its_arguments_once() -> None:
+    class Old:
+        def process_request(self, request: object, spider: object) -> None: ...
+
+    class New:
+        def process_request(self, request: object, spider: object = None) -> None: ...
+
+    assert (asks_for(Old().process_request, "spider"), asks_for(New().process_request, "spider")) == (
+        True,
+        False,
+    )
+    known = _asks_for.cache_info().currsize
+    for _ in range(3):
+        asks_for(Old().process_request, "spider")
+        asks_for(lambda spider: None, "spider")  # made anew each time: it must not be kept
+    assert _asks_for.cache_info().currsize == known
+    assert vars(scrapy.middleware)["argument_is_required"] is asks_for

@@ -52,11 +52,6 @@ def feed(site: Site) -> Source:
     return source("f", "rss", f"{site.url}/feed")
 
 
-def polls(db: Database) -> list[source_health.Poll]:
-    with db.reading() as session:
-        return source_health.Memory.load((get_state(session, "f").cursor or {})[source_health.KEY]).polls
-
-
 def test_only_new_and_changed_entries_are_read_again(db: Database, read: list[int]) -> None:
     with Site() as site:
         site.page("/feed", rss([entry(n) for n in range(20)]), kind="text/xml")
