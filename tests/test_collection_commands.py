@@ -132,8 +132,8 @@ def test_backfill_reads_a_range_shows_it_and_refuses_what_it_cannot_read(
 ) -> None:
     with Site() as site:
         rows = [{"id": n, "t": f"停水第{n}次", "at": (NOW - timedelta(days=n)).isoformat()} for n in range(9)]
-        site.page("/api?page=1", json.dumps({"rows": rows}), kind="application/json")
-        site.page("/api?page=2", json.dumps({"rows": []}), kind="application/json")
+        for page, part in enumerate((rows[:3], rows[3:6], rows[6:], []), 1):
+            site.page(f"/api?page={page}", json.dumps({"rows": part}), kind="application/json")
         source = {
             "id": "api",
             "name": "接口",
@@ -142,7 +142,7 @@ def test_backfill_reads_a_range_shows_it_and_refuses_what_it_cannot_read(
             "enabled": True,
             "items": "rows",
             "fields": {"id": "id", "title": "t", "text": "t", "published_at": "at"},
-            "pagination": {"kind": "page", "max_pages": 3},
+            "pagination": {"kind": "page", "size": 3, "max_pages": 1},
             **PAPERS,
         }
         feed = {
