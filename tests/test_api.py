@@ -348,16 +348,30 @@ def test_counts_are_those_of_the_search_page(town: World) -> None:
     asking = script(town, token(town))
     asked = {"q": "停水", "since": "2026-11-21T00:00:00+08:00"}
     shown = everything(asking, "/api/posts", **asked)
-    assert asking.get("/api/posts/count", params=asked).json() == {"total": len(shown)}
+    assert asking.get("/api/posts/count", params=asked).json() == {"total": len(shown), "at_least": False}
     days = asking.get("/api/posts/over-time", params=asked).json()
     assert days["total"] == len(shown) == sum(bucket["posts"] for bucket in days["buckets"])
     assert [bucket["start"] for bucket in days["buckets"]] == sorted(b["start"] for b in days["buckets"])
     weeks = asking.get("/api/posts/over-time", params={**asked, "unit": "week"}).json()
     assert [bucket["start"] for bucket in weeks["buckets"]] == ["2026-11-16", "2026-11-23"]
+    hours = asking.get("/api/posts/over-time", params={**asked, "unit": "hour"}).json()["buckets"]
+    assert sum(bucket["posts"] for bucket in hours) == len(shown)
+    assert all(bucket["start"].endswith(":00:00+08:00") for bucket in hours)
+    assert 0 in [bucket["posts"] for bucket in hours], "hours without posts are there"
     facets = asking.get("/api/posts/facets", params=asked).json()
     assert facets["source"] == {"forum-column": len(shown)}
     html = client(town, "wen").get("/search?q=停水&since=2026-11-21").text
     assert f"{len(shown)} 帖" in html
+
+
+def test_a_quick_count_says_that_it_is_one(town: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("incidents.search.CAP", 10)
+    asking = script(town, token(town))
+    for path in ("count", "facets", "over-time"):
+        quick = asking.get(f"/api/posts/{path}", params={"q": "停水", "exact": "false"}).json()
+        assert (quick["total"], quick["at_least"]) == (10, True), path
+        exact = asking.get(f"/api/posts/{path}", params={"q": "停水"}).json()
+        assert (exact["total"], exact["at_least"]) == (30, False), path
 
 
 def test_every_operation_answers_on_both_databases(any_db: Database, tmp_path: Path) -> None:
@@ -382,8 +396,14 @@ def test_every_operation_answers_on_both_databases(any_db: Database, tmp_path: P
     assert sum(hour["posts"] for hour in asking.get(f"/api/incidents/{number}/growth").json()) == 3
     posts = everything(asking, f"/api/incidents/{number}/posts", limit="2")
     assert [post["near_copy_of"] for post in posts] == [None, None, posts[0]["id"]]
-    assert asking.get("/api/posts/count", params={"incident": number}).json() == {"total": 3}
-    assert asking.get("/api/posts/count", params={"incident": "QS-2026-999999"}).json() == {"total": 0}
+    assert asking.get("/api/posts/count", params={"incident": number}).json() == {
+        "total": 3,
+        "at_least": False,
+    }
+    assert asking.get("/api/posts/count", params={"incident": "QS-2026-999999"}).json() == {
+        "total": 0,
+        "at_least": False,
+    }
     assert asking.get("/api/posts/facets").json()["domain"] == {"food_safety": 3}
     sources = everything(asking, "/api/sources", limit="2")
     assert [item["id"] for item in sources] == sorted(source.id for source in town.bundle.sources)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from console.api import cursor as cursors
 from console.api.caller import Tagged, needs
@@ -16,14 +17,17 @@ from console.api.problems import RESPONSES, ApiProblem
 from console.api.shapes import Cursor, Instant, Limit, Out, Page, Short, Words
 from console.context import Visit
 from console.rights import hidden, need_posts
-from incidents import lifecycle, queries
+from incidents import lifecycle, queries, search
+from incidents.counting import Counted
 from incidents.fields import names_of
 from incidents.querylang import QueryError
-from incidents.search import PostFilter, PostHits, parse, search_posts
+from incidents.search import PostFilter, parse
+from incidents.search import Query as ParsedQuery
+from incidents.session import Session
 
 router = APIRouter(prefix="/api/posts", tags=["posts"], route_class=Tagged, responses=RESPONSES)
 Tone = Literal["", "neg", "neu", "pos"]
-Unit = Literal["day", "week", "month"]
+Unit = Literal["hour", "day", "week", "month"]
 
 
 class PostOut(Out):
@@ -45,20 +49,24 @@ class Count(BaseModel):
     """How many posts."""
 
     total: int
+    at_least: bool = Field(
+        description="only so many were counted, the newest; there are more (`exact=false`)"
+    )
 
 
 class Bucket(BaseModel):
-    """Posts of one local day, of the week that begins on it (a Monday), or of the month that begins on it."""
+    """Posts of one local hour or day, of the week that begins on it (a Monday), or of the month that begins on it."""
 
-    start: date
+    start: date | datetime = Field(description="a day, or for hours a time with its zone")
     posts: int
 
 
 class OverTime(BaseModel):
-    """Posts over time; days without any are there with 0."""
+    """Posts over time; hours and days without any are there with 0."""
 
     unit: Unit
     total: int
+    at_least: bool
     buckets: list[Bucket]
 
 
@@ -66,6 +74,7 @@ class Facets(BaseModel):
     """Value -> how many posts, the most frequent first. A post in two districts counts in both."""
 
     total: int
+    at_least: bool
     domain: dict[str, int]
     tone: dict[str, int]
     source: dict[str, int]
@@ -117,24 +126,26 @@ class Asked:
             hidden=hidden(here),
         )
 
-    def search(self, *, limit: int, before: int | None = None, counts: bool) -> PostHits:
-        """Ask the index. Raises ApiProblem 422 that points at the mistake of a query."""
-        console = self.here.console
+    @property
+    def query(self) -> ParsedQuery:
+        """The parsed words. Raises ApiProblem 422 that points at the mistake."""
         try:
-            with console.db.reading() as session:
-                return search_posts(
-                    session,
-                    parse(self.q, names_of(console.bundle, self.here.now)),
-                    filters=self.filters,
-                    limit=limit,
-                    before_id=before,
-                    counts=counts,
-                    zone=console.bundle.settings.city.timezone,
-                )
+            return parse(self.q, names_of(self.here.console.bundle, self.here.now))
         except QueryError as wrong:
             raise ApiProblem(
                 422, wrong.template, at="query.q", position=wrong.position, values=wrong.values
             ) from wrong
+
+    @contextmanager
+    def counted(self, exact: bool) -> Iterator[tuple[Session, Counted]]:
+        """What the query holds for, counted in one short read, and the search in the record."""
+        query = self.query
+        with self.here.console.db.reading() as session:
+            found = search.count_posts(
+                session, query, filters=self.filters, cap=None if exact else search.CAP
+            )
+            yield session, found
+        self.record(found.total)
 
     def record(self, found: int) -> None:
         """Who asked what, in the audit chain."""
@@ -150,13 +161,30 @@ class Asked:
 
 
 Asking = Annotated[Asked, Depends()]
+Exact = Annotated[
+    bool,
+    Query(
+        description=f"false: count the newest {search.CAP} at most, which is fast however common the words are"
+    ),
+]
+#: days (hours) between the first and the last post up to which empty ones are filled in: a wrong date must not make a million rows
+LONGEST_GAPLESS = 4000
 
 
 @router.get("")
 def list_posts(asked: Asking, limit: Limit = 50, cursor: Cursor = "") -> Page[PostOut]:
     """Posts for which the query holds, newest first. Nothing is counted here: see /api/posts/count."""
     place = cursors.decode("posts", asked.values, cursor, (int,))
-    hits = asked.search(limit=limit, before=place[0] if place else None, counts=False)
+    query = asked.query
+    with asked.here.console.db.reading() as session:
+        hits = search.search_posts(
+            session,
+            query,
+            filters=asked.filters,
+            limit=limit,
+            before_id=place[0] if place else None,
+            counts=False,
+        )
     asked.record(len(hits.rows))
     return Page(
         items=[PostOut.model_validate(row) for row in hits.rows],
@@ -167,44 +195,39 @@ def list_posts(asked: Asking, limit: Limit = 50, cursor: Cursor = "") -> Page[Po
 
 
 @router.get("/count")
-def count_posts(asked: Asking) -> Count:
-    """How many posts there are for which the query holds: the same number as the search page's."""
-    hits = asked.search(limit=1, counts=True)
-    asked.record(hits.total)
-    return Count(total=hits.total)
+def count_posts(asked: Asking, exact: Exact = True) -> Count:
+    """How many posts there are for which the query holds."""
+    with asked.counted(exact) as (_, found):
+        return Count(total=found.total, at_least=found.capped)
 
 
 @router.get("/over-time")
-def posts_over_time(asked: Asking, unit: Unit = "day") -> OverTime:
-    """Posts by local day, week (from Monday) or month."""
-    hits = asked.search(limit=1, counts=True)
-    asked.record(hits.total)
-    first: Callable[[date], date] = {
-        "day": lambda day: day,
-        "week": lambda day: day - timedelta(days=day.weekday()),
-        "month": lambda day: day.replace(day=1),
-    }[unit]
-    counts: dict[date, int] = {}
-    if hits.timeline:
-        start, end = hits.timeline[0][0], hits.timeline[-1][0]
-        if (end - start).days <= LONGEST_GAPLESS:
-            counts = {first(start + timedelta(days=n)): 0 for n in range((end - start).days + 1)}
-        for day, number in hits.timeline:
-            counts[first(day)] = counts.get(first(day), 0) + number
+def posts_over_time(asked: Asking, unit: Unit = "day", exact: Exact = True) -> OverTime:
+    """Posts by local hour, day, week (from Monday) or month."""
+    zone = asked.here.console.zone
+    with asked.counted(exact) as (_, found):
+        counts = dict(found.timeline(zone, unit))
+    if counts and unit in ("hour", "day"):
+        first, last = min(counts), max(counts)
+        step = timedelta(hours=1) if unit == "hour" else timedelta(days=1)
+        if (last - first) / step <= LONGEST_GAPLESS:
+            at = first
+            while at < last:
+                counts.setdefault(at, 0)
+                at += step  # days of the city's own clock
     return OverTime(
         unit=unit,
-        total=hits.total,
-        buckets=[Bucket(start=start, posts=number) for start, number in sorted(counts.items())],
+        total=found.total,
+        at_least=found.capped,
+        buckets=[
+            Bucket(start=at if unit == "hour" else at.date(), posts=number)
+            for at, number in sorted(counts.items())
+        ],
     )
 
 
-#: days between the first and the last post up to which empty ones are filled in: a wrong date must not make a million rows
-LONGEST_GAPLESS = 4000
-
-
 @router.get("/facets")
-def post_facets(asked: Asking) -> Facets:
+def post_facets(asked: Asking, exact: Exact = True) -> Facets:
     """Posts by domain, tone, source, district and risk."""
-    hits = asked.search(limit=1, counts=True)
-    asked.record(hits.total)
-    return Facets(total=hits.total, **hits.facets)
+    with asked.counted(exact) as (session, found):
+        return Facets(total=found.total, at_least=found.capped, **found.facets(session))

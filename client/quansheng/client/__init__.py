@@ -188,13 +188,13 @@ class Client:
         return self._list("posts", q=q, **filters)
 
     def count(self, q: str = "", **filters: Any) -> int:
-        """How many posts there are for which the query holds."""
+        """How many posts there are for which the query holds; with `exact=False` the newest at most, which is faster."""
         return int(self.get("posts/count", q=q, **filters)["total"])
 
     def over_time(
-        self, q: str = "", *, unit: Literal["day", "week", "month"] = "day", **filters: Any
+        self, q: str = "", *, unit: Literal["hour", "day", "week", "month"] = "day", **filters: Any
     ) -> Table:
-        """Posts by local day, week or month: `start` and `posts`."""
+        """Posts by local hour, day, week or month: `start` and `posts`."""
         return Table(self.get("posts/over-time", q=q, unit=unit, **filters)["buckets"])
 
     def facets(self, q: str = "", **filters: Any) -> Row:
@@ -248,6 +248,8 @@ def _given(params: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in params.items():
         if value is None or value == "" or value == []:
             continue
+        if isinstance(value, bool):
+            value = str(value).lower()
         if isinstance(value, datetime):
             if value.tzinfo is None:
                 raise QuanshengError(
