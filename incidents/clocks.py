@@ -187,6 +187,20 @@ def open_deadlines(session: Session) -> list[DeadlineView]:
     ]
 
 
+def first_open(session: Session, incident_ids: Sequence[int]) -> dict[int, DeadlineView]:
+    """The earliest open clock of each of these incidents; those without one are left out."""
+    rows = session.scalars(
+        select(Deadline)
+        .where(Deadline.state == "open", Deadline.incident_id.in_(incident_ids))
+        .order_by(Deadline.due_at, Deadline.id)
+    )
+    found: dict[int, DeadlineView] = {}
+    for row in rows:
+        if row.incident_id not in found:
+            found[row.incident_id] = view_of(row)
+    return found
+
+
 @dataclass(frozen=True)
 class TimerView:
     """A thing to do at a time."""

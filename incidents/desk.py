@@ -10,11 +10,13 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from incidents import clocks, queries
-from incidents.models import IncidentEvent, IncidentHour
-from incidents.states import State
+from incidents.models import Deadline, Incident, IncidentEvent, IncidentHour
+from incidents.states import OPEN_STATES, State
 
 #: hours of growth that a row of the desk draws
 GROWTH_HOURS = 24
+#: new incidents without an answer that a full desk shows beyond the most urgent ones
+NEW_SHOWN = 40
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ def growth_of_many(
 def desk(session: Session, now: datetime, *, department: str = "", limit: int = 200) -> list[DeskRow]:
     """Open incidents in order of legal urgency: the earliest running clock first, those without a clock last.
 
-    `department`: those that it leads or helps with.
+    Where there are more than `limit`, new ones whose page nobody has answered stand on the desk nevertheless, the newest
+    NEW_SHOWN of them. `department`: those that it leads or helps with.
     """
     helped = queries.helped_by(session, department) if department else frozenset()
     rows = [
@@ -100,15 +103,64 @@ def desk(session: Session, now: datetime, *, department: str = "", limit: int = 
         for view, _ in queries.list_by_urgency(session, limit=5000 if department else limit)
         if not department or view.department == department or view.id in helped
     ]
+    if not department and len(rows) == limit:
+        known = {view.id for view in rows}
+        rows += [view for view in unanswered(session) if view.id not in known]
     ids = [view.id for view in rows]
-    first: dict[int, clocks.DeadlineView] = {}
-    for clock in clocks.open_deadlines(session):
-        first.setdefault(clock.incident_id, clock)
+    first = clocks.first_open(session, ids)
     pages = page_states(session, {view.id: view.epoch for view in rows})
     growth = growth_of_many(session, ids, now)
     return [
         DeskRow(view, first.get(view.id), pages.get(view.id, PageState()), growth[view.id]) for view in rows
     ]
+
+
+def unanswered(session: Session, limit: int = NEW_SHOWN) -> list[queries.IncidentView]:
+    """New incidents that nobody has acknowledged in their present epoch, the newest first."""
+    answered = (
+        select(IncidentEvent.seq)
+        .where(
+            IncidentEvent.incident_id == Incident.id,
+            IncidentEvent.kind == "page_acknowledged",
+            IncidentEvent.epoch == Incident.epoch,
+        )
+        .exists()
+    )
+    query = (
+        select(Incident)
+        .where(Incident.state == State.DETECTED.value, ~answered)
+        .order_by(Incident.detected_at.desc(), Incident.id.desc())
+        .limit(limit)
+    )
+    return [queries.view_of(row) for row in session.scalars(query)]
+
+
+@dataclass(frozen=True)
+class Totals:
+    """How many incidents are open in all, and how their earliest clocks stand."""
+
+    open: int
+    over: int
+    soon: int
+
+
+def totals(session: Session, now: datetime, soon: timedelta) -> Totals:
+    """Counted over all open incidents, however many the desk shows."""
+    due = (
+        select(func.min(Deadline.due_at).label("due_at"))
+        .join(Incident, Incident.id == Deadline.incident_id)
+        .where(Deadline.state == "open", Incident.state.in_([str(state) for state in OPEN_STATES]))
+        .group_by(Deadline.incident_id)
+        .subquery()
+    )
+    over, near = session.execute(
+        select(
+            func.count().filter(due.c.due_at < now),
+            func.count().filter(due.c.due_at >= now, due.c.due_at < now + soon),
+        ).select_from(due)
+    ).one()
+    states = queries.count_by_state(session)
+    return Totals(sum(states.get(str(state), 0) for state in OPEN_STATES), over, near)
 
 
 @dataclass(frozen=True)

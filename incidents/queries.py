@@ -131,7 +131,7 @@ class HourView:
     negative: int
 
 
-def _view(row: Incident, posts: int | None = None, voices: int | None = None) -> IncidentView:
+def view_of(row: Incident, posts: int | None = None, voices: int | None = None) -> IncidentView:
     return IncidentView(
         id=row.id,
         number=row.number or "",
@@ -187,11 +187,11 @@ def get_incident(session: Session, key: int | str) -> IncidentView | None:
     members = family(session, row.id) if found[1] else [row.id]
     co = _helpers(session, row) if row.department else ()
     if len(members) == 1:
-        return replace(_view(row), co=co)
+        return replace(view_of(row), co=co)
     totals = session.execute(
         select(func.sum(Incident.posts), func.sum(Incident.voices)).where(Incident.id.in_(members))
     ).one()
-    return replace(_view(row, int(totals[0]), int(totals[1])), co=co)
+    return replace(view_of(row, int(totals[0]), int(totals[1])), co=co)
 
 
 def numbers_of(session: Session, ids: Collection[int]) -> dict[int, str]:
@@ -271,7 +271,7 @@ def list_incidents(
         at, id_ = before
         query = query.where(Incident.detected_at <= at, or_(Incident.detected_at < at, Incident.id < id_))
     return [
-        _view(row)
+        view_of(row)
         for row in session.scalars(
             query.order_by(Incident.detected_at.desc(), Incident.id.desc()).limit(limit)
         )
@@ -293,7 +293,7 @@ def list_by_urgency(session: Session, *, limit: int = 200) -> list[tuple[Inciden
         .order_by(due.c.due_at.is_(None), due.c.due_at, Incident.id)
         .limit(limit)
     )
-    return [(_view(row), when) for row, when in session.execute(query)]
+    return [(view_of(row), when) for row, when in session.execute(query)]
 
 
 def count_by_state(session: Session) -> dict[str, int]:
@@ -526,4 +526,4 @@ def merge_candidates(session: Session, incident_id: int, limit: int = 20) -> lis
         .order_by(Incident.last_post_at.desc(), Incident.id.desc())
         .limit(limit)
     )
-    return [_view(row) for row in session.scalars(query)]
+    return [view_of(row) for row in session.scalars(query)]

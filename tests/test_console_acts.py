@@ -66,6 +66,28 @@ def test_a_refresh_brings_nothing_when_nothing_happened(town: World) -> None:
     assert "属实待交办" in again.text
 
 
+def test_a_full_desk_still_shows_what_is_new_and_counts_all(
+    any_db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town = world(any_db, tmp_path)
+    town.account()
+    for name in ("一号", "二号", "三号"):
+        # overdue for days, confirmed: more urgent by the clock than anything new
+        view = town.incident(name, TEXTS, began=timedelta(days=6), at=town.now - timedelta(days=6))
+        town.act(view, Acknowledge(epoch=view.epoch), Confirm())
+    town.incident("新来的", TEXTS, began=timedelta(minutes=40), every=timedelta(minutes=9))
+    answered = town.incident("已确认收到的", TEXTS, began=timedelta(minutes=40), every=timedelta(minutes=9))
+    town.act(answered, Acknowledge(epoch=answered.epoch))
+    monkeypatch.setattr("console.views.desk.MOST_SHOWN", 2)
+    html = client(town).get("/").text
+    assert html.count('<article class="row') == 3
+    assert "新来的" in html, "what nobody answered stands on the desk, however many older ones are overdue"
+    assert "已确认收到的" not in html
+    assert re.search(r'<div class="stat"><b>5</b>', html), "all are counted"
+    assert re.search(r'<div class="stat alarm"><b>3</b><span>已超时限', html)
+    assert "只列最急的和新提醒的 3 起" in html
+
+
 def test_level_is_told_in_words_and_by_shape_not_only_by_colour(town: World) -> None:
     town.incident("重大事件", TEXTS, level="major")
     html = client(town).get("/").text

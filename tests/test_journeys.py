@@ -19,6 +19,7 @@ from incidents.migrate import upgrade
 from incidents.queries import IncidentView, posts_of
 from incidents.session import Database
 from tests.console_city import PEOPLE, people, served, settle
+from tests.console_pictures import FOLDER, SHOTS
 from tests.console_world import AUDIT_KEY, PASSWORD, World, world
 
 if TYPE_CHECKING:
@@ -109,6 +110,12 @@ def wider_than_the_screen(page: Page) -> int:
     """By how many pixels the page must be scrolled sideways."""
     found: int = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     return max(found, 0)
+
+
+def test_the_pictures_of_the_docs_are_those_of_the_script_and_small() -> None:
+    files = {path.stem: path.stat().st_size for path in FOLDER.glob("*.png")}
+    assert set(files) == {shot[0] for shot in SHOTS}
+    assert max(files.values()) < 80_000
 
 
 def test_axe_is_the_released_file() -> None:

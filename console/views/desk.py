@@ -31,6 +31,8 @@ router = APIRouter(include_in_schema=False)
 #: a moving part that gave no sign of life for so long is told on the desk
 SILENT = timedelta(minutes=15)
 DAY = timedelta(hours=24)
+#: open incidents on one desk, besides new ones that nobody answered
+MOST_SHOWN = 100
 #: parts whose silence matters within minutes
 PULSES = frozenset({"job:crawl", "job:judge", "job:tick", "job:send"})
 
@@ -75,13 +77,14 @@ def _model(here: Visit) -> dict[str, Any]:
     away = hidden(here)
     reading = {source.id for source in here.console.bundle.sources if source.enabled}
     with here.console.db.reading() as session:
-        rows = [
-            row
-            for row in desk.desk(session, now, department=here.department)
-            if row.incident.id not in away and not kept_from(here, row.incident)
-        ]
+        found = desk.desk(session, now, department=here.department, limit=MOST_SHOWN)
+        rows = [row for row in found if row.incident.id not in away and not kept_from(here, row.incident)]
         model: dict[str, Any] = {
             "mark": _mark(here, session),
+            # a desk that cannot show all still counts all; clerks see all of theirs
+            "totals": desk.totals(session, now, DAY)
+            if len(found) >= MOST_SHOWN and not here.department
+            else None,
             "today": desk.today(session, midnight),
             "backlog": outbox.backlog(session, now),
             "sick": [
@@ -94,14 +97,20 @@ def _model(here: Visit) -> dict[str, Any]:
                 beat for beat in beats.all_beats(session) if beat.name in PULSES and now - beat.ok_at > SILENT
             ],
         }
+    totals = model["totals"]
     groups: dict[str, list[desk.DeskRow]] = {"wait": [], "over": [], "soon": [], "calm": []}
     for row in rows:
         groups[_group(row, now)].append(row)
     return model | {
         "rows": rows,
         "groups": groups,
-        "over": sum(row.clock is not None and row.clock.due_at < now for row in rows),
-        "soon": sum(row.clock is not None and now <= row.clock.due_at < now + DAY for row in rows),
+        "over": totals.over
+        if totals
+        else sum(row.clock is not None and row.clock.due_at < now for row in rows),
+        "soon": totals.soon
+        if totals
+        else sum(row.clock is not None and now <= row.clock.due_at < now + DAY for row in rows),
+        "open": totals.open if totals else len(rows),
         "waiting": len(groups["wait"]),
         "may_ack": [row.incident.id for row in groups["wait"] if may_act(here, "ack", row.incident)],
         "suggest": {
