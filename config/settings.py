@@ -29,6 +29,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from config.accounts import ROLES
 from config.problems import Origin, bad_variables
 
 
@@ -400,6 +401,40 @@ class ApiSettings(_Section):
     )
 
 
+class SigninSettings(_Section):
+    """Signing in to the console: passwords, locks, one-time codes, sessions. Defaults follow 等保 2.0 practice."""
+
+    password_length: int = Field(8, ge=8, le=64, description="Characters that a new password needs at least.")
+    password_classes: int = Field(
+        3, ge=1, le=4, description="Of lower case, upper case, digits and symbols: so many kinds at least."
+    )
+    password_history: int = Field(
+        5, ge=0, le=24, description="So many earlier passwords of an account are not taken again."
+    )
+    password_days: int = Field(
+        90, ge=0, le=3650, description="Days until a password has to be replaced; 0 never asks."
+    )
+    failures: int = Field(
+        5, ge=3, le=20, description="Wrong passwords or codes in a row until the account is locked."
+    )
+    lock_min: int = Field(30, ge=1, le=1440, description="Minutes for which it is locked.")
+    sessions: int = Field(
+        3, ge=1, le=50, description="Sessions of one account at the same time; one more ends the oldest."
+    )
+    totp_roles: tuple[str, ...] = Field(
+        (),
+        description="Roles that must use one-time codes as second factor (等保三级 asks two factors); others may.",
+    )
+
+    @field_validator("totp_roles")
+    @classmethod
+    def _roles(cls, roles: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = sorted(set(roles) - set(ROLES))
+        if unknown:
+            raise ValueError(f"unknown role {unknown[0]!r}; one of {', '.join(ROLES)} expected")
+        return roles
+
+
 class ReportSettings(_Section):
     """The weekly report."""
 
@@ -497,6 +532,7 @@ class Settings(BaseSettings):
     watch: WatchSettings = WatchSettings()
     console: ConsoleSettings = ConsoleSettings()
     api: ApiSettings = ApiSettings()
+    signin: SigninSettings = SigninSettings()
     reports: ReportSettings = ReportSettings()
     privacy: PrivacySettings = PrivacySettings()
     evidence: EvidenceSettings = EvidenceSettings()

@@ -24,6 +24,7 @@ from console.live import Beacon
 from console.render import STATIC, asset_hashes, environment
 from console.security import Guard
 from console.views import (
+    account,
     accounts,
     ack,
     acts,
@@ -78,6 +79,7 @@ def create_app(db: Database, bundle: Bundle, keys: Keys, now: Callable[[], datet
     app.state.sql_gate = BoundedSemaphore(api_sql.AT_ONCE)
     for module in (
         auth,
+        account,
         accounts,
         audit,
         desk,

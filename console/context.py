@@ -87,6 +87,8 @@ class Visit(Reader):
 
     request: Request
     session: accounts.SessionView | None = None
+    #: a log-in that still lacks its second factor: nobody is logged in by it
+    half: accounts.SessionView | None = None
     #: what a script showed instead of a session; never on pages (console.api.caller)
     token: TokenView | None = None
     fresh: str = field(default_factory=lambda: secrets.token_urlsafe(12))
@@ -136,7 +138,9 @@ def visit(request: Request) -> Visit:
     console = console_of(request)
     now = console.now()
     lang = language_of(request, console.bundle.settings.city.language)
-    return Visit(console, now, lang, translator("console", lang), request, _session(console, request, now))
+    found = _session(console, request, now)
+    whole, half = (None, found) if found is not None and found.pending else (found, None)
+    return Visit(console, now, lang, translator("console", lang), request, whole, half)
 
 
 def _session(console: Console, request: Request, now: datetime) -> accounts.SessionView | None:
@@ -157,6 +161,14 @@ def _session(console: Console, request: Request, now: datetime) -> accounts.Sess
 def member(request: Request) -> Visit:
     """Dependency of everything that needs a logged-in person with a password of their own."""
     here = visit(request)
-    if here.account.must_change:
+    if stale_password(here):
         raise NeedNewPassword
     return here
+
+
+def stale_password(here: Visit) -> bool:
+    """Whether the person has to choose a new password first: it was generated, or is older than the setting allows."""
+    account, days = here.account, here.console.bundle.settings.signin.password_days
+    if account.must_change:
+        return True
+    return account.origin == "local" and days > 0 and account.password_age(here.now) > timedelta(days=days)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import threading
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -21,6 +23,62 @@ _TURNS = threading.BoundedSemaphore(2)
 #: compared against when the login name is unknown, so that both answers take equally long
 _NOBODY = _HASHER.hash(secrets.token_hex(16))
 MIN_LENGTH = 8
+#: what everybody tries first, without signs and with look-alikes read as letters
+_LOOK = str.maketrans("0134$5@7", "oleassat")
+_COMMON = frozenset(
+    re.sub(r"[^a-z0-9]", "", word.translate(_LOOK))
+    for word in [
+        "admin123",
+        "admin1234",
+        "admin12345",
+        "admin123456",
+        "admin888",
+        "administrator",
+        "password",
+        "password1",
+        "password12",
+        "password123",
+        "password1234",
+        "passw0rd",
+        "p@ssw0rd",
+        "p@ssw0rd1",
+        "p@ssw0rd123",
+        "qwer1234",
+        "qwerty123",
+        "qwerty12",
+        "qwerty1234",
+        "1qaz2wsx",
+        "1qaz@wsx",
+        "abc12345",
+        "abc123456",
+        "abcd1234",
+        "abcd12345",
+        "aa123456",
+        "aa12345678",
+        "a1234567",
+        "a12345678",
+        "a123456789",
+        "zxcv1234",
+        "asdf1234",
+        "welcome1",
+        "welcome123",
+        "letmein1",
+        "huawei123",
+        "huawei@123",
+        "root1234",
+        "test1234",
+        "changeme1",
+        "woaini1314",
+        "woaini520",
+        "jinan123",
+        "jinan2024",
+        "jinan2025",
+        "jinan2026",
+        "quansheng1",
+        "quansheng123",
+        "iloveyou1",
+    ]
+)
 FIRST_LOGIN = "admin"
 #: no characters that look alike on a printout
 _ALPHABET = "abcdefghjkmnpqrstuvwxyzABCDEFGHJKMNPQRSTUVWXYZ23456789"
@@ -41,18 +99,25 @@ def verify_password(stored: str | None, password: str) -> bool:
             return False
 
 
-def weakness(password: str, login: str) -> str:
-    """Why a new password is refused (a msgid), or an empty text. Rule: 等保 2.0 practice."""
-    if len(password) < MIN_LENGTH:
-        return "新密码至少 8 位。"
+def weakness(password: str, login: str, *, length: int = MIN_LENGTH, classes: int = 3) -> str:
+    """Why a new password is refused (a msgid with `{length}` and `{classes}`), or an empty text. Rule: 等保 2.0 practice."""
+    if len(password) < length:
+        return "新密码至少 {length} 位。"
     if len(password) > 200:
         return "新密码不能超过 200 位。"
     kinds = (str.islower, str.isupper, str.isdigit, lambda char: not char.isalnum())
-    if sum(any(kind(char) for char in password) for kind in kinds) < 3:
-        return "新密码须含大写字母、小写字母、数字、符号中的至少三类。"
+    if sum(any(kind(char) for char in password) for kind in kinds) < classes:
+        return "新密码须含大写字母、小写字母、数字、符号中的至少 {classes} 类。"
     if login and login.lower() in password.lower():
         return "新密码不能包含登录名。"
+    if re.sub(r"[^a-z0-9]", "", password.lower().translate(_LOOK)) in _COMMON:
+        return "新密码太常见，请换一个。"
     return ""
+
+
+def used_before(stored: Iterable[str], password: str) -> bool:
+    """Whether it is one of these earlier passwords."""
+    return any(one and verify_password(one, password) for one in stored)
 
 
 def generate_password() -> str:

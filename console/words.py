@@ -64,6 +64,14 @@ ROLES = {
     "administrator": "管理员",
     "auditor": "审计员",
 }
+#: which sign-in service answers for a person
+ORIGINS = {
+    "local": "本系统",
+    "oidc": "统一认证（OIDC）",
+    "cas": "统一认证（CAS）",
+    "ldap": "目录（LDAP）",
+    "header": "可信网关",
+}
 EVENTS = {
     "detected": "系统发现",
     "page_acknowledged": "值班员确认收到",
@@ -143,7 +151,16 @@ EVENTS = {
     "sql_asked": "SQL 查询",
     "account_created": "建立账号",
     "password_reset": "重置密码",
+    "account_changed": "更改账号角色",
+    "account_disabled": "停用账号",
+    "account_enabled": "重新启用账号",
+    "second_factor_on": "启用登录验证码",
+    "second_factor_off": "重置登录验证码",
+    "recovery_used": "用恢复码登录",
+    "recovery_made": "更换恢复码",
+    "sessions_ended": "使其他设备退出",
     "audit_read": "查阅审计记录",
+    "head_noted": "留存记录末条散列值",
     "heartbeat": "平安报告",
     "backtest_asked": "提出回测",
     "model_installed": "启用新训练的研判模型",
@@ -400,6 +417,8 @@ DONE = {
     "met": "办结凭证已登记。",
     "taken_back": "已撤销该项。",
     "password": "密码已修改。",
+    "session_ended": "该设备已退出。",
+    "account": "账号已更改。",
     "halted": "已停止采集。",
     "objected": "异议已登记，已存内容已删除。",
     "lifted": "已恢复。",
@@ -481,6 +500,7 @@ TABLES: dict[str, dict[str, str]] = {
     "label": LABELS,
     "proposal": PROPOSALS,
     "role": ROLES,
+    "origin": ORIGINS,
     "event": EVENTS,
     "channel": CHANNELS,
     "message_kind": MESSAGE_KINDS,

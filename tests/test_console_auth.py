@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from console.passwords import ensure_first_account, weakness
-from console.views.auth import local_path
+from console.signin import local_path
 from incidents import accounts, queries
 from incidents.session import Database
 from tests.console_world import PASSWORD, World, client, hidden, submit, world
@@ -148,7 +148,15 @@ def test_a_generated_password_must_be_replaced_before_anything_else(town: World,
 
 @pytest.mark.parametrize(
     ("password", "weak"),
-    [("aB3defg", True), ("abcdefgh1", True), ("Abcdefg1", False), ("abc-12345", False), ("Lin-2026x", True)],
+    [
+        ("aB3defg", True),
+        ("abcdefgh1", True),
+        ("Abcdefg1", False),
+        ("abc-12345", False),
+        ("Lin-2026x", True),
+        ("P@ssw0rd", True),
+        ("Admin@123", True),
+    ],
 )
 def test_new_passwords_need_length_and_three_kinds(password: str, weak: bool) -> None:
     assert bool(weakness(password, "lin")) is weak

@@ -13,8 +13,8 @@ import typer.main
 from pydantic import BaseModel
 
 from cli import app
+from config.accounts import ROLES
 from config.settings import Settings
-from incidents.accounts import ROLES
 from incidents.states import FALSE_ALARM_REASONS, LEVELS, State
 
 ROOT = Path(__file__).parent.parent

@@ -9,10 +9,10 @@ import pytest
 from fastapi.routing import APIRoute
 from sqlalchemy import text
 
+from config.accounts import ROLES
 from console.rights import ACTS, DEPARTMENT_ACTS, DESK
 from incidents import queries
 from incidents.access import hidden_from
-from incidents.accounts import ROLES
 from incidents.session import Database
 from incidents.states import Assign, Confirm, Merge, Restrict
 from tests.console_world import World, client, hidden, submit, world

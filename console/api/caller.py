@@ -34,7 +34,7 @@ def caller(request: Request) -> Visit:
     here = visit(request)
     given = request.headers.get("authorization", "")
     if given:
-        here = replace(here, session=None, token=_token(request, given, here.now))
+        here = replace(here, session=None, half=None, token=_token(request, given, here.now))
     account = here.account
     if account.must_change:
         raise NeedNewPassword
