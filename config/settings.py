@@ -374,6 +374,12 @@ class ConsoleSettings(_Section):
     idle_min: int = Field(
         30, gt=0, le=720, description="Minutes without a request until logout (等保 2.0 practice: 15 to 30)."
     )
+    unmask_min: int = Field(
+        60,
+        gt=0,
+        le=1440,
+        description="Minutes for which masked words are shown after a second person agreed.",
+    )
 
 
 class ApiSettings(_Section):

@@ -54,6 +54,7 @@ from console.views import (
     teach,
     tokens,
     topics,
+    unmask,
 )
 from incidents.session import Database
 
@@ -79,6 +80,7 @@ def create_app(db: Database, bundle: Bundle, keys: Keys, now: Callable[[], datet
     app.state.sql_gate = BoundedSemaphore(api_sql.AT_ONCE)
     for module in (
         auth,
+        unmask,
         account,
         accounts,
         audit,

@@ -37,9 +37,11 @@ def reader(db: Database, bundle: Bundle, keys: Keys, now: datetime, lang: str = 
     return Reader(console, now, language, translator("console", language))
 
 
-def as_json(case: CaseFile, bundle: Bundle) -> bytes:
-    """Everything, with the clause of each clock; the same case gives the same bytes."""
+def as_json(case: CaseFile, bundle: Bundle, mark: str = "") -> bytes:
+    """Everything, with the clause of each clock; the same case and `mark` (who took it) give the same bytes."""
     document = asdict(case)
+    if mark:
+        document["taken_by"] = mark
     document["rules"] = {
         rule.id: {"action": rule.action, "source": rule.source, "basis": rule.basis, "quote": rule.quote}
         for rule in bundle.rules.rules()
@@ -59,17 +61,26 @@ def _plain(value: object) -> object:
     return str(value)
 
 
-def as_pdf(here: Reader, case: CaseFile) -> bytes:
-    """The case file on A4, Chinese or English as the reader wishes, fonts embedded."""
-    return _Document(here, case).bytes()
+def as_pdf(here: Reader, case: CaseFile, mark: str = "") -> bytes:
+    """The case file on A4, Chinese or English as the reader wishes, fonts embedded; `mark` says on each page who took it."""
+    document = _Document(here, case)
+    document.pdf.mark = mark
+    return document.bytes()
 
 
 class _Paper(FPDF):
     """A4 with number and page at the foot of each page."""
 
     foot = ""
+    #: who took it, when, and where the record tells of it
+    mark = ""
 
     def footer(self) -> None:
+        if self.mark:
+            self.set_y(-16)
+            self.set_font("body", size=6.5)
+            self.set_text_color(*_GREY)
+            self.cell(0, 4, self.mark, align="C")
         self.set_y(-12)
         self.set_font("body", size=7)
         self.set_text_color(*_GREY)

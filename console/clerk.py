@@ -28,9 +28,17 @@ def is_clerk(here: Visit) -> bool:
 
 
 def posts(
-    here: Visit, incident: IncidentView, about: Complained, shown: Iterable[PostView]
+    here: Visit,
+    incident: IncidentView,
+    about: Complained,
+    shown: Iterable[PostView],
+    *,
+    unmasked: bool = False,
 ) -> tuple[list[PostView], int]:
-    """Posts as a clerk reads them, and how many were left out because they complain about the clerk's unit."""
+    """Posts as a clerk reads them, and how many were left out because they complain about the clerk's unit.
+
+    `unmasked`: a second person agreed that the clerk sees addresses and numbers for a while; never the posts left out.
+    """
     departments, unit = here.console.bundle.departments, here.account.department
     kept, left_out = [], 0
     for post in shown:
@@ -50,7 +58,8 @@ def posts(
         if departments.touched(unit, said):
             left_out += 1
         else:
-            kept.append(replace(post, url="", external_id="", engagement={}, words_before="", copied=()))
+            shown_as = post if unmasked else replace(post, url="", external_id="")
+            kept.append(replace(shown_as, engagement={}, words_before="", copied=()))
     return kept, left_out
 
 

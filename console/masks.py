@@ -1,20 +1,48 @@
-"""What is masked for whom: administrators and auditors read an incident without the words of its posts."""
+"""What is masked for whom, and for how long it is shown when a second person agreed (incidents.unmask).
+
+Administrators and auditors read an incident without the words of its posts; clerks read them without address and number.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
 
+from console import clerk
 from console.context import Visit
 from console.rights import MASKED
+from incidents import unmask
 from incidents.casefile import CaseFile
 from incidents.outbox import OutboxRow
 from incidents.queries import IncidentView, PostView
+from incidents.unmask import UnmaskView
 
 
 def applies(here: Visit, incident: IncidentView) -> bool:
-    """Whether this person reads the posts of this incident masked."""
-    return here.account.role in MASKED
+    """Whether this person reads the posts of this incident masked at this moment."""
+    return here.account.role in MASKED and granted(here, incident) is None
+
+
+def could_ask(here: Visit, incident: IncidentView) -> bool:
+    """Whether something of this incident is masked for the person's role at all."""
+    return here.account.role in MASKED or clerk.is_clerk(here)
+
+
+def granted(here: Visit, incident: IncidentView) -> UnmaskView | None:
+    """The agreement that lets this person see now, if there is one; looked up once for each request."""
+    if not could_ask(here, incident):
+        return None
+    mine = request_of(here, incident)
+    return mine if mine is not None and mine.holds(here.now) else None
+
+
+def request_of(here: Visit, incident: IncidentView) -> UnmaskView | None:
+    """The person's newest request for this incident."""
+    known: dict[int, UnmaskView | None] = here.request.scope.setdefault("state", {}).setdefault("unmask", {})
+    if incident.id not in known:
+        with here.console.db.reading() as session:
+            known[incident.id] = unmask.latest(session, incident.id, here.account.login)
+    return known[incident.id]
 
 
 def _blank(here: Visit, text: str) -> str:

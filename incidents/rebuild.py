@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from incidents import calendar_feeds, evidence, heads, hot_verdicts, obligations, rota, stops
+from incidents import calendar_feeds, evidence, heads, hot_verdicts, obligations, rota, stops, unmask
 from incidents.lifecycle import INSTANTS, fold, project
 from incidents.models import (
     Accountability,
@@ -31,6 +31,7 @@ from incidents.models import (
     IncidentEvent,
     Ladder,
     RosterChange,
+    Unmask,
 )
 
 Row = dict[str, Any]
@@ -200,6 +201,7 @@ TABLES: tuple[Table, ...] = (
     Table(Evidence, ("post_id", "name"), evidence.fold),
     Table(HotVerdict, ("title_id",), hot_verdicts.fold),
     Table(CrawlStop, ("kind", "scope", "target"), stops.fold),
+    Table(Unmask, ("id",), unmask.fold),
 )
 
 

@@ -16,7 +16,7 @@ from console.api.problems import NOT_FOUND, RESPONSES
 from console.api.shapes import Cursor, Instant, Limit, Out, Page, Short, absent
 from console.context import Visit, clean
 from console.rights import complained_of, hidden, kept_from, may_see, need_all
-from incidents import clocks, lifecycle, queries
+from incidents import clocks, looks, queries
 from incidents.queries import IncidentView
 from incidents.session import Session
 from incidents.states import OPEN_STATES, State
@@ -247,17 +247,23 @@ def incident_posts(
     last = shown[-1] if len(rows) > limit else None
     shown = masks.posts(here, incident, shown)
     if clerk.is_clerk(here):
-        shown, _ = clerk.posts(here, incident, complained_of(here, incident), shown)
-    with here.console.db.transaction() as session:
-        lifecycle.record_act(
-            session,
-            "viewed",
-            {"number": incident.number, "posts": len(shown), **by_token(here)},
-            actor=here.account.login,
-            channel="api",
-            now=here.now,
-            incident_id=incident.id,
+        shown, _ = clerk.posts(
+            here,
+            incident,
+            complained_of(here, incident),
+            shown,
+            unmasked=masks.granted(here, incident) is not None,
         )
+    looks.note(
+        here.console.db,
+        "viewed",
+        {"number": incident.number, "posts": len(shown), **by_token(here)},
+        about=f"{incident.id}/{max((row.id for row in shown), default=0)}/{by_token(here)}",
+        actor=here.account.login,
+        channel="api",
+        now=here.now,
+        incident_id=incident.id,
+    )
     return Page(
         items=[IncidentPostOut.model_validate(row) for row in shown],
         next=cursors.encode("incident posts", {"number": number}, [_iso(last.published_at), last.id])

@@ -17,7 +17,7 @@ from console.api.problems import RESPONSES, ApiProblem
 from console.api.shapes import Cursor, Instant, Limit, Out, Page, Short, Words
 from console.context import Visit
 from console.rights import hidden, need_posts
-from incidents import lifecycle, queries, search
+from incidents import looks, queries, search
 from incidents.counting import Counted
 from incidents.fields import names_of
 from incidents.querylang import QueryError
@@ -149,15 +149,16 @@ class Asked:
 
     def record(self, found: int) -> None:
         """Who asked what, in the audit chain."""
-        with self.here.console.db.transaction() as session:
-            lifecycle.record_act(
-                session,
-                "posts_searched",
-                {"query": self.q, "found": found, **by_token(self.here)},
-                actor=self.here.account.login,
-                channel="api",
-                now=self.here.now,
-            )
+        looks.note(
+            self.here.console.db,
+            "posts_searched",
+            {"query": self.q, "found": found, **by_token(self.here)},
+            about=repr(sorted((name, str(value)) for name, value in self.values.items()))
+            + repr(by_token(self.here)),
+            actor=self.here.account.login,
+            channel="api",
+            now=self.here.now,
+        )
 
 
 Asking = Annotated[Asked, Depends()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import Response
@@ -11,7 +12,7 @@ from fastapi.responses import Response
 from console.context import Forbidden, Visit, clean, member
 from console.render import page
 from console.words import EVENTS
-from incidents import accounts, beats, events, lifecycle, queries, trail
+from incidents import accounts, beats, events, looks, queries, trail
 
 router = APIRouter(include_in_schema=False)
 SHOWN = 100
@@ -51,15 +52,15 @@ def audit_page(here: Annotated[Visit, Depends(auditor)]) -> Response:
     raw = clean(get("before") or "")[:18]
     before = int(raw) if raw.isascii() and raw.isdigit() else None
     since, until = day("since"), day("until", end=True)
-    with here.console.db.transaction() as session:
-        lifecycle.record_act(
-            session,
-            "audit_read",
-            {name: value for name, value in asked.items() if value},
-            actor=here.account.login,
-            channel="console",
-            now=here.now,
-        )
+    looks.note(
+        here.console.db,
+        "audit_read",
+        {name: value for name, value in asked.items() if value},
+        about=urlencode(sorted(item for item in here.request.query_params.items() if item[0] != "before")),
+        actor=here.account.login,
+        channel="console",
+        now=here.now,
+    )
     with here.console.db.reading() as session:
         incident = queries.get_incident(session, asked["number"]) if asked["number"] else None
         if asked["number"] and incident is None:

@@ -12,6 +12,7 @@ from console.casefile import as_json, as_pdf
 from console.context import Forbidden, Visit, member
 from console.rights import complained_of
 from console.views.incident import find
+from console.watermark import mark
 from incidents import casefile, lifecycle
 
 router = APIRouter(include_in_schema=False)
@@ -25,7 +26,7 @@ def case_file(number: str, form: Literal["pdf", "json"], here: Annotated[Visit, 
     if here.account.role == "administrator":
         raise Forbidden("管理员不办理事件，不能下载案卷。")
     with here.console.db.transaction() as session:
-        lifecycle.record_act(
+        taken = lifecycle.record_act(
             session,
             "exported",
             {"kind": f"case.{form}", "number": incident.number},
@@ -38,7 +39,8 @@ def case_file(number: str, form: Literal["pdf", "json"], here: Annotated[Visit, 
     if clerk.is_clerk(here):
         case = clerk.case_file(here, case, complained_of(here, incident))
     case = masks.case_file(here, case)
-    content = as_pdf(here, case) if form == "pdf" else as_json(case, here.console.bundle)
+    line = mark(here, taken, incident.number)
+    content = as_pdf(here, case, line) if form == "pdf" else as_json(case, here.console.bundle, line)
     return Response(
         content,
         media_type=_TYPES[form],

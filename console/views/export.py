@@ -16,6 +16,7 @@ from console.errors import error_page
 from console.render import page
 from console.say import Say
 from console.views.search import FORMATS, Ask, ask, need_search, numbers_of, understood
+from console.watermark import mark
 from incidents import lifecycle
 from incidents.incident_search import IncidentHits
 from incidents.querylang import Query
@@ -80,7 +81,7 @@ def export(here: Annotated[Visit, Depends(member)], kind: str) -> Response:
         )
         return page(here, "error.html", status=422, title=here.t("无法导出"), sentence=sentence, reference="")
     with here.console.db.transaction() as session:
-        lifecycle.record_act(
+        taken = lifecycle.record_act(
             session,
             "exported",
             {"kind": wanted.kind, "query": wanted.q[:500], "format": kind, "rows": total},
@@ -90,8 +91,9 @@ def export(here: Annotated[Visit, Depends(member)], kind: str) -> Response:
         )
     say = Say(here)
     name = f"quansheng-{wanted.kind}-{say.local(here.now):%Y%m%d-%H%M}.{kind}"
+    line = mark(here, taken, here.t("查询“{q}”", q=wanted.q[:200]) if wanted.q else here.t("全部"))
     return StreamingResponse(
-        _body(here, say, query, wanted, kind),
+        _body(here, say, query, wanted, kind, line),
         media_type=_TYPES[kind],
         headers={
             "Content-Disposition": f'attachment; filename="{name}"',
@@ -107,7 +109,10 @@ def _total(here: Visit, query: Query, wanted: Ask) -> int:
         return count_posts(session, query, filters=wanted.filters).total
 
 
-def _body(here: Visit, say: Say, query: Query, wanted: Ask, kind: str) -> Iterator[str] | Iterator[bytes]:
+def _body(
+    here: Visit, say: Say, query: Query, wanted: Ask, kind: str, mark: str
+) -> Iterator[str] | Iterator[bytes]:
+    """`mark` is one more cell of the head: no row of data more, and no program trips over it."""
     incidents = wanted.kind == "incidents"
     for_people = kind in ("csv", "xlsx")
     head = [
@@ -118,6 +123,8 @@ def _body(here: Visit, say: Say, query: Query, wanted: Ask, kind: str) -> Iterat
         if incidents
         else _post_rows(here, say, query, wanted, for_people)
     )
+    if for_people:
+        head.append(mark)
     if kind == "csv":
         return sheets.csv_of(chain([head], rows))
     if kind == "jsonl":

@@ -23,7 +23,19 @@ from console.rights import hidden, may_act, may_see
 from console.views.desk import propose
 from console.views.proposals import cards
 from console.words import STEPS
-from incidents import access, accounts, clocks, desk, events, heads, labels, lifecycle, outbox, queries
+from incidents import (
+    access,
+    accounts,
+    clocks,
+    desk,
+    events,
+    heads,
+    labels,
+    looks,
+    outbox,
+    queries,
+    unmask,
+)
 from incidents.session import Session
 from incidents.states import FALSE_ALARM_REASONS, LEVELS, OPEN_STATES, State, allowed
 
@@ -126,17 +138,25 @@ def acts_of(incident: queries.IncidentView) -> list[str]:
     return sorted(acts, key=lambda act: act != main)
 
 
-def _record_view(here: Visit, incident: queries.IncidentView, shown: int) -> None:
-    with here.console.db.transaction() as session:
-        lifecycle.record_act(
-            session,
-            "viewed",
-            {"number": incident.number, "posts": shown},
-            actor=here.account.login,
-            channel="console",
-            now=here.now,
-            incident_id=incident.id,
-        )
+def _record_view(here: Visit, incident: queries.IncidentView, posts: Sequence[queries.PostView]) -> None:
+    """One event an hour for a person and an incident, and one more when there are new posts to see."""
+    grant = masks.granted(here, incident)
+    newest = max((post.id for post in posts), default=0)
+    looks.note(
+        here.console.db,
+        "viewed",
+        {
+            "number": incident.number,
+            "posts": len(posts),
+            **({"masked": True} if masks.applies(here, incident) else {}),
+            **({"unmasked_by": grant.id} if grant else {}),
+        },
+        about=f"{incident.id}/{newest}/{grant.id if grant else 0}",
+        actor=here.account.login,
+        channel="console",
+        now=here.now,
+        incident_id=incident.id,
+    )
 
 
 @dataclass(frozen=True)
@@ -219,7 +239,9 @@ def _model(here: Visit, incident: queries.IncidentView) -> dict[str, Any]:
         if masks.applies(here, incident):
             questions = []
         if clerk.is_clerk(here):
-            posts, left_out = clerk.posts(here, incident, proposal.about, posts)
+            posts, left_out = clerk.posts(
+                here, incident, proposal.about, posts, unmasked=masks.granted(here, incident) is not None
+            )
             record, messages = clerk.events(record), clerk.messages(here, messages)
             # what is said of another matter may complain about the clerk's unit
             parent, members, questions, said = None, [incident.id], [], {}
@@ -252,6 +274,11 @@ def _model(here: Visit, incident: queries.IncidentView) -> dict[str, Any]:
                 one for one in queries.merge_candidates(session, incident.id) if one.id not in away
             ]
             if incident.state in OPEN_STATES
+            else [],
+            "could_unmask": masks.could_ask(here, incident),
+            "unmask": masks.request_of(here, incident) if masks.could_ask(here, incident) else None,
+            "asking": unmask.waiting(session, here.now, incident.id)
+            if here.account.role in access.MAY_RESTRICT
             else [],
             "readers": access.readers_of(session, incident.id),
             "people": [one for one in accounts.list_accounts(session) if not one.disabled]
@@ -286,7 +313,7 @@ def show_incident(
     """The page. After a refused act: its sentence, which form it was, and what had been typed into it."""
     incident = find(here, number)
     model = _model(here, incident)
-    _record_view(here, incident, len(model["posts"]))
+    _record_view(here, incident, model["posts"])
     signed_at = next((e.occurred_at for e in reversed(model["events"]) if e.kind == "signed"), None)
     return page(
         here,

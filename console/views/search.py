@@ -17,7 +17,7 @@ from console.render import page
 from console.rights import MASKED, hidden, need_all, need_posts
 from console.say import Say
 from console.words import LEVELS, STATES
-from incidents import labels, lifecycle, queries
+from incidents import labels, looks, queries
 from incidents.asked import Asked, read_asked
 from incidents.counting import UNITS
 from incidents.fields import names_of
@@ -45,6 +45,8 @@ INCIDENT_FACETS = (
     ("district", "区县"),
     ("department", "承办部门"),
 )
+#: parts of an address that ask nothing
+_NO_QUESTION = frozenset({"before", "lang", "done", "n"})
 
 
 @dataclass(frozen=True)
@@ -147,16 +149,17 @@ def understood(here: Visit, wanted: Ask) -> tuple[Query | None, str, str]:
 
 
 def record_search(here: Visit, wanted: Ask, total: int) -> None:
-    """Who asked what, in the audit chain."""
-    with here.console.db.transaction() as session:
-        lifecycle.record_act(
-            session,
-            "posts_searched",
-            {"query": wanted.q[:500], "found": total},
-            actor=here.account.login,
-            channel="console",
-            now=here.now,
-        )
+    """One event an hour for a person and a question; turning its pages is no new question."""
+    asked = sorted(item for item in here.request.query_params.multi_items() if item[0] not in _NO_QUESTION)
+    looks.note(
+        here.console.db,
+        "posts_searched",
+        {"query": wanted.q[:500], "found": total},
+        about=urlencode(asked),
+        actor=here.account.login,
+        channel="console",
+        now=here.now,
+    )
 
 
 def need_search(here: Visit) -> None:

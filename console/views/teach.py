@@ -15,7 +15,7 @@ from console.render import page
 from console.rights import hidden, may_act, may_answer, may_teach, need_posts
 from console.views.desk import show_desk
 from console.views.incident import find, show_incident
-from incidents import corrections, judged, labels, lifecycle, proposals, queries
+from incidents import corrections, judged, labels, looks, proposals, queries
 from incidents.dossier import Dossier, dossier
 from incidents.states import Refused
 
@@ -54,10 +54,16 @@ def _load(here: Visit, post_id: int) -> Dossier:
 
 
 def _view(here: Visit, **about: Any) -> None:
-    with here.console.db.transaction() as session:
-        lifecycle.record_act(
-            session, "viewed", about, actor=here.account.login, channel="console", now=here.now
-        )
+    """One event an hour for a person and a post or cluster."""
+    looks.note(
+        here.console.db,
+        "viewed",
+        about,
+        about="/".join(f"{name}={value}" for name, value in about.items()),
+        actor=here.account.login,
+        channel="console",
+        now=here.now,
+    )
 
 
 def _fix(post: Dossier) -> dict[str, Any] | None:
