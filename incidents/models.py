@@ -1048,6 +1048,7 @@ class PostFacet(Base):
     """What searches filter and count by, in three numbers a post: a count reads no text. Kept by triggers (0014)."""
 
     __tablename__ = "post_facet"
+    __table_args__ = (Index("ix_post_facet_combo", "combo", "post_id"),)
 
     post_id: Mapped[int] = mapped_column(
         ForeignKey("post.id", ondelete="CASCADE"), primary_key=True, autoincrement=False

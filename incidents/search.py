@@ -15,10 +15,11 @@ from math import ceil, floor
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, column, literal, select, table, text
+from sqlalchemy import ColumnElement, column, func, literal, select, table, text
 from sqlalchemy.orm import Session
 
 from incidents.counting import Counted, counted, joined
+from incidents.fields import OF_INCIDENT
 from incidents.grams import grams
 from incidents.incident_search import IncidentHits, search_incidents
 from incidents.index import add_to_index as index_posts
@@ -44,6 +45,8 @@ __all__ = [
 _FTS = table("post_fts", column("rowid"))
 #: posts that a page counts; beyond it says "at least"
 CAP = 20_000
+#: of so many posts saved last it is counted how many satisfy the fields; below this share their index is asked
+_SAMPLE, _RARE = 2_000, 0.08
 
 
 @dataclass(frozen=True)
@@ -180,6 +183,8 @@ class _Scope:
     #: the index is the driving table when it narrows at all
     indexed: bool = field(init=False, default=False)
     where: list[ColumnElement[bool]] = field(init=False, default_factory=list)
+    #: few posts satisfy the fields: their index is faster than looking at every post from the newest on
+    rare: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.sqlite = self.session.get_bind().dialect.name == "sqlite"
@@ -196,6 +201,8 @@ class _Scope:
             self.where += plan.where
             if words is not None and not plan.exact:
                 self.where.append(recheck(self.session, words))
+            by_combo = any(isinstance(node, Field) and node.name not in OF_INCIDENT for node in fields)
+            self.rare = by_combo and not self.indexed and self._share() < _RARE
         elif words is not None or not all(only_words(node) for node in fields):
             # a plan made for any words scans the table; one made for these words uses the index
             self.session.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
@@ -221,9 +228,18 @@ class _Scope:
                 found.append(select(literal(1)).where(Post.id == PostFacet.post_id, exactly).exists())
         return found
 
+    def _share(self) -> float:
+        """How many of the posts saved last satisfy the conditions."""
+        newest = select(func.max(PostFacet.post_id)).scalar_subquery()
+        sample = select(func.count()).select_from(PostFacet).where(PostFacet.post_id > newest - _SAMPLE)
+        return (self.session.scalar(sample.where(*self.where)) or 0) / _SAMPLE
+
     def _from(self, statement: Any) -> Any:
         if not self.indexed:
             statement = statement.select_from(PostFacet)
+            if self.sqlite and self.where:
+                hint = "INDEXED BY ix_post_facet_combo" if self.rare else "NOT INDEXED"
+                statement = statement.with_hint(PostFacet, hint, "sqlite")
         elif self.sqlite:
             statement = statement.select_from(_FTS).join(PostFacet, PostFacet.post_id == _FTS.c.rowid)
         else:

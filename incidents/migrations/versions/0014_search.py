@@ -42,6 +42,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["post_id"], ["post.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("post_id"),
     )
+    op.create_index("ix_post_facet_combo", "post_facet", ["combo", "post_id"])
     op.create_table(
         "saved_search",
         sa.Column("id", ID, autoincrement=True, nullable=False),
