@@ -29,6 +29,7 @@ from alerts import (
     react,
     recount,
     rota,
+    searches,
     sender,
 )
 from alerts.calendar import WorkCalendar, load_calendar
@@ -46,6 +47,8 @@ from incidents.states import Refused
 READER = "alerts"
 #: events and timers read at once, and worked off in one transaction; keeps the lock short
 _EVENTS, _TIMERS, _WORK = 20, 20, 20
+#: saved searches looked at in one tick
+_SEARCHES = 20
 #: signs of life are written at most this often (alerts.troubles asks for one a minute)
 BEAT_EVERY = timedelta(seconds=15)
 #: signs of life that every tick looks at
@@ -103,6 +106,11 @@ def tick(db: Database, bundle: Bundle, keys: Keys, now: datetime) -> TickSummary
                 canary.work(desk)
                 handover.work(desk)
                 beats.beat(session, TICK, now, {})
+    for _ in range(_SEARCHES):
+        # each in a transaction of its own, after everything that is urgent
+        with db.transaction() as session:
+            if not searches.work(Desk(session, bundle, keys, calendar, now, counts)):
+                break
     return TickSummary(counts.events, counts.deadlines, counts.messages, counts.rungs, counts.overdue, beaten)
 
 
@@ -119,6 +127,7 @@ def _quiet(desk: Desk) -> bool:
         and not heartbeat.due(desk)
         and not canary.due(desk)
         and not handover.due(desk)
+        and not searches.due(desk)
     )
 
 

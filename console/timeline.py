@@ -75,7 +75,7 @@ def drawn(
         # a bar at the edge of the present bounds must not lead beyond them
         first = max(first, since) if since and "T" not in since and "T" not in first else first
         last = min(last, until) if until and "T" not in until and "T" not in last else last
-        bars.append(Bar(_label(unit, begin), number, first, last, index * 10, _HEIGHT - height, height))
+        bars.append(Bar(label(unit, begin), number, first, last, index * 10, _HEIGHT - height, height))
     return Timeline(unit, tuple(bars), top, wish if wish in UNITS and wish != unit else "")
 
 
@@ -105,7 +105,8 @@ def _bounds(unit: str, begin: datetime) -> tuple[str, str]:
     return begin.date().isoformat(), (end - timedelta(days=1)).date().isoformat()
 
 
-def _label(unit: str, begin: datetime) -> str:
+def label(unit: str, begin: datetime) -> str:
+    """What a beginning is called by its unit."""
     return {
         "hour": f"{begin:%Y-%m-%d %H:00}",
         "day": f"{begin:%Y-%m-%d}",

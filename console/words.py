@@ -140,6 +140,8 @@ EVENTS = {
     "refused": "操作被拒",
     "posts_searched": "检索帖子",
     "exported": "导出",
+    "search_saved": "保存检索",
+    "search_removed": "删除保存的检索",
     "evidence_kept": "原始网页存证",
     "evidence_purged": "原始网页按期销毁",
     "evidence_read": "调阅原始网页",
@@ -381,6 +383,8 @@ PARTS = {
 #: how a topic moved since the week before
 TRENDS = {"first": "首周", "new": "新话题", "growing": "升温", "steady": "平稳", "fading": "降温"}
 DONE = {
+    "search_saved": "检索已保存。",
+    "search_removed": "检索已删除。",
     "backtest": "已提交，正在后台计算。",
     "hot_title": "已记录核对结果。",
     "ack": "已确认收到。",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta, tzinfo
 
 from sqlalchemy.orm import Session
@@ -117,10 +117,11 @@ class Asked:
         zone: tzinfo,
         *,
         cap: int | None = None,
-        up_to_id: int | None = None,
+        hidden: frozenset[int] = frozenset(),
     ) -> Counted:
         """The posts that are found, counted."""
-        return count_posts(session, query, filters=self.filters(session, zone, up_to_id), cap=cap)
+        filters = replace(self.filters(session, zone), hidden=hidden)
+        return count_posts(session, query, filters=filters, cap=cap)
 
 
 def read_asked(values: Mapping[str, str], zone: tzinfo) -> Asked:

@@ -204,7 +204,10 @@ def search_page(here: Annotated[Visit, Depends(member)]) -> Response:
         "units": UNITS,
         "plainly": str,
         "word_of": lambda table: lambda code: say.word(table, code),
-        "label_of": lambda name, code: code if name in ("since", "until") else _label(say, name, code),
+        "label_of": lambda name, code: code if name in ("since", "until") else label(say, name, code),
+        "may_save": here.account.role not in MASKED,
+        "sample": address(wanted.asked, "/search/sample", seed=1),
+        "compare": address(wanted.asked, "/search/compare"),
         "permalink": address(wanted.asked, unit=wanted.unit),
     }
     if query is not None and wanted.kind == "incidents":
@@ -281,7 +284,7 @@ def facets(
         chosen = getattr(wanted.asked, name)
         rows = [
             FacetRow(
-                _label(say, name, code),
+                label(say, name, code),
                 count,
                 chosen == code and code != "",
                 here_with(wanted, **{name: None if chosen == code else code}),
@@ -295,7 +298,8 @@ def facets(
     return shown
 
 
-def _label(say: Say, name: str, code: str) -> str:
+def label(say: Say, name: str, code: str) -> str:
+    """What a value of a field is called."""
     if name == "domain":
         return say.domain(code) if code else say.word("tone", "")
     if name == "source":
