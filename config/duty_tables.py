@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
+import itertools
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,12 +14,12 @@ from zoneinfo import ZoneInfo
 
 import recurring_ical_events
 from icalendar import Calendar
-from python_calamine import CalamineError, load_workbook
 
 from config.roster import ROLE_ZH, ROLES, Override, Role, Roster
 from config.settings import ConfigError
+from config.workbook import BrokenBook, read_book
 
-_MOST_BYTES, _MOST_EVENTS = 1_000_000, 10_000
+_MOST_BYTES, _MOST_EVENTS, _MOST_ROWS = 1_000_000, 10_000, 20_000
 _COLUMNS: dict[str, Role] = {ROLE_ZH[role]: role for role in ROLES}
 #: how far a calendar with endless repetition is written out
 _AHEAD = timedelta(days=400)
@@ -51,14 +54,21 @@ def _rows(path: Path) -> list[list[Any]]:
         raw = path.read_bytes()
         for charset in ("utf-8-sig", "gb18030"):
             try:
-                return list(csv.reader(raw.decode(charset).splitlines()))
+                return list(csv.reader(io.StringIO(raw.decode(charset), newline="")))
             except UnicodeDecodeError:
                 continue
         raise ConfigError([f"{path}: neither UTF-8 nor GB18030"])
     try:
-        return load_workbook(str(path)).get_sheet_by_index(0).to_python()
-    except CalamineError as error:
+        with closing(read_book(path)) as book:
+            first = itertools.takewhile(lambda row: row.sheet == 0, book)
+            rows = [row.cells for row in itertools.islice(first, _MOST_ROWS + 1)]
+    except BrokenBook as error:
         raise ConfigError([f"{path}: cannot be read as a sheet: {error}"]) from error
+    if len(rows) > _MOST_ROWS:
+        raise ConfigError(
+            [f"{path}: more than {_MOST_ROWS} rows; a duty table is small, is this the right file?"]
+        )
+    return list(itertools.dropwhile(lambda cells: not any(str(cell).strip() for cell in cells), rows))
 
 
 def _sheet(path: Path, roster: Roster) -> list[Override]:

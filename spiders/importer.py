@@ -6,6 +6,7 @@ Importing the same file twice changes nothing, so an import that was killed is s
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as default
@@ -27,7 +28,7 @@ from spiders.pipelines import external_id, to_post
 from spiders.profiles import COUNTS, Profile, load_profile
 from spiders.redact import redact, redact_value
 from spiders.source_run import zone_of
-from spiders.tables import RawRow, UnreadableFile, read_rows
+from spiders.tables import RawRow, UnreadableFile, read_rows, told
 
 __all__ = [
     "BadRow",
@@ -43,6 +44,8 @@ __all__ = [
     "rows_of",
     "save_found",
 ]
+
+log = logging.getLogger(__name__)
 
 #: posts in one transaction
 BATCH = 400
@@ -132,14 +135,29 @@ def _read(
     mapping: Profile,
     with_fraction: Callable[[float], None] | None,
 ) -> Iterator[Found]:
-    return posts_of(rows_of(path, mapping), path.name, mapping, key, now, with_fraction)
+    return posts_of(rows_of(path, mapping), told(path.name), mapping, key, now, with_fraction)
 
 
 def rows_of(path: Path, mapping: Profile) -> Iterator[RawRow]:
     """The rows of a file as its profile reads it: a table or a capture. Raises UnreadableFile, also while it is read."""
     if mapping.reader == "table":
-        return read_rows(path, lambda cells: "text" in mapping.match(cells), mapping.encoding)
-    return read_capture(path, mapping.reader, mapping.captured_at, mapping.encoding)
+        rows = read_rows(path, lambda cells: "text" in mapping.match(cells), mapping.encoding)
+    else:
+        rows = read_capture(path, mapping.reader, mapping.captured_at, mapping.encoding)
+    return _to_the_end(path, rows)
+
+
+def _to_the_end(path: Path, rows: Iterator[RawRow]) -> Iterator[RawRow]:
+    """`rows`; whatever a damaged file does to its reader is told as one that cannot be read, so that the next file gets its turn."""
+    try:
+        yield from rows
+    except (UnreadableFile, OSError, GeneratorExit):
+        raise
+    except Exception as exc:
+        log.exception("%s could not be read to its end", path)
+        raise UnreadableFile(
+            f"{path}: damaged ({type(exc).__name__}); save it again where it comes from"
+        ) from exc
 
 
 def posts_of(
@@ -162,7 +180,7 @@ def posts_of(
         names = tuple(raw.values)
         if names != header:
             header, columns = names, mapping.match(names)
-        found = _row_to_post(origin, raw, columns, mapping, key, now)
+        found = _row_to_post_or_bad(origin, raw, columns, mapping, key, now)
         if isinstance(found, NewPost):
             found = _unless_conflict(found, raw, columns, origin, seen)
         yield found, raw, columns
@@ -183,7 +201,7 @@ def import_file(
     `dry_run` reads and judges every row and writes nothing. `progress(rows, share of the file)` is called after each batch.
     """
     mapping = profile or load_profile()
-    report = ImportReport(path.name, mapping.name, dry_run)
+    report = ImportReport(told(path.name), mapping.name, dry_run)
     behind = [0.0]
 
     def at(fraction: float) -> None:
@@ -260,6 +278,19 @@ def _sorted_out(session: Session, batch: Sequence[Found], file: str) -> tuple[li
         else:
             posts.append(found)
     return posts, bad
+
+
+def _row_to_post_or_bad(
+    file: str, raw: RawRow, columns: dict[str, tuple[str, ...]], profile: Profile, key: bytes, now: datetime
+) -> NewPost | BadRow:
+    """`_row_to_post`; a row that no rule here foresaw is set aside like any other bad one and stops nobody."""
+    try:
+        return _row_to_post(file, raw, columns, profile, key, now)
+    except Exception as exc:  # noqa: BLE001 (the border of one row: the others are read)
+        # its words stay out of the log: they may be personal
+        log.error("%s, row %d could not be read: %s", file, raw.number, type(exc).__name__)
+        reason = f"could not be read ({type(exc).__name__}); please report it"
+        return BadRow(file, raw.number, "", reason, _kept(raw, columns, key))
 
 
 def _row_to_post(
@@ -429,10 +460,14 @@ def retry_set_aside(
                 continue
             values = dict(entry.payload)
             fits = own(entry.origin) or mapping
-            found = _row_to_post(entry.origin, RawRow(entry.row, values), fits.match(values), fits, key, now)
-            if isinstance(found, BadRow):
-                still_bad.append(found.sentence())
+            row = RawRow(entry.row, values)
+            found = _row_to_post_or_bad(entry.origin, row, fits.match(values), fits, key, now)
+            # an id that is known with another text: as a repeat the row would vanish
+            _, clashing = _sorted_out(session, [(found, row, fits.match(values))], entry.origin)
+            if clashing:
+                still_bad.append(clashing[0].sentence())
                 continue
+            assert isinstance(found, NewPost)  # what is bad comes back as bad
             saved += save_posts(session, [found]).saved
             resolve_quarantine(session, entry.id, now)
     return RetryReport(tried, saved, asked, tuple(still_bad))

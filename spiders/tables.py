@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,8 +14,7 @@ from pathlib import Path
 from typing import IO, Any, TextIO
 from zipfile import BadZipFile, ZipFile
 
-from python_calamine import CalamineError, CalamineWorkbook
-
+from config.workbook import BrokenBook, read_book
 from incidents.grams import storable
 
 #: characters of one CSV field; a work order with a long history has some thousands
@@ -47,6 +47,17 @@ class RawRow:
 
 #: tells whether a row is the header: it names the text column
 IsHeader = Callable[[list[str]], bool]
+
+
+def told(name: str) -> str:
+    """A file's name in letters: other systems write names in GB18030, which this one shows as broken bytes no database takes."""
+    raw = os.fsencode(name)
+    for charset in ("utf-8", "gb18030"):
+        try:
+            return raw.decode(charset)
+        except UnicodeDecodeError:
+            continue
+    return raw.decode("utf-8", "replace")
 
 
 def read_rows(path: Path, is_header: IsHeader, encoding: str = "") -> Iterator[RawRow]:
@@ -187,27 +198,25 @@ class _Lines:
 
 def _sheet(path: Path, is_header: IsHeader) -> Iterator[RawRow]:
     _no_bomb(path)
+    found = False
+    header: list[str] = []
+    at = 0
     try:
-        book = CalamineWorkbook.from_path(str(path))
-        sheets = [book.get_sheet_by_name(name) for name in book.sheet_names]
-    except (CalamineError, OSError, ValueError) as exc:
+        for row in read_book(path):
+            if row.sheet != at:
+                header, at = [], row.sheet
+            if not header:
+                texts = [str(_cell(cell)) for cell in row.cells] if row.number <= HEADER_ROWS else []
+                if is_header(texts):
+                    header, found = _unique(texts), True
+                continue
+            if any(cell not in ("", None) for cell in row.cells):
+                cells = [_cell(cell) for cell in row.cells]
+                yield _with_header(header, cells, row.number, min(1.0, row.number / max(1, row.height)))
+    except BrokenBook as exc:
         raise UnreadableFile(
             f"{path}: not readable as a workbook ({exc}); open it and save it again as .xlsx"
         ) from exc
-    found = False
-    for sheet in sheets:
-        header: list[str] = []
-        total = max(1, sheet.total_height)
-        for number, cells in enumerate(sheet.to_python(skip_empty_area=False), start=1):
-            if not header:
-                texts = [str(_cell(cell)) for cell in cells]
-                if is_header(texts):
-                    header, found = _unique(texts), True
-                elif number >= HEADER_ROWS:
-                    break
-                continue
-            if any(cell not in ("", None) for cell in cells):
-                yield _with_header(header, [_cell(cell) for cell in cells], number, number / total)
     if not found:
         raise UnreadableFile(_no_header(path))
 

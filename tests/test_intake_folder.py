@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 import signal
@@ -24,7 +25,7 @@ from incidents import stops
 from incidents.posts import list_quarantine, unjudged
 from incidents.session import Database, Session
 from incidents.sources import get_state
-from spiders import importer
+from spiders import importer, pipelines, tables
 from spiders.importer import retry_set_aside
 from spiders.intake import folder as module
 from spiders.intake import job, reading
@@ -474,6 +475,60 @@ def test_a_halt_reaches_a_long_file_between_two_batches(town: Town, monkeypatch:
     monkeypatch.setattr(reading, "save_found", saved)
     town.looks()
     assert (len(town.texts()), town.names()) == (100, [])
+
+
+def test_names_of_other_systems_and_names_without_end_hold_up_nobody(
+    any_db: Database, tmp_path: Path
+) -> None:
+    town = Town(any_db, tmp_path, stable_s=0)
+    names = [
+        os.fsencode(town.box) + b"/" + "工单一.csv".encode("gb18030"),
+        os.fsencode(town.box) + b"/" + ("长" * 83 + ".csv").encode(),
+        os.fsencode(town.box) + b"/" + "坏\ud8ff.csv".encode("utf-8", "surrogatepass"),
+    ]
+    for number, name in enumerate(names):
+        Path(os.fsdecode(name)).write_text(orders(number))
+    Path(os.fsdecode(os.fsencode(town.box) + b"/" + "空.csv".encode("gb18030"))).write_bytes(b"")
+    seen = town.look()
+    assert sorted(town.texts()) == ["停水第0天", "停水第1天", "停水第2天"]
+    assert town.names() == []
+    done = [name for name in town.names("done") if not name.endswith(".report.json")]
+    assert len(done) == 3
+    assert any(name.endswith("_工单一.csv") for name in done)
+    assert all(len(os.fsencode(name)) <= 255 and name.endswith(".csv") for name in done)
+    assert any(name.endswith("_空.csv") for name in town.names("failed"))
+    assert "空.csv: the file is empty" in str(seen.evidence)
+
+
+def test_a_damaged_file_waits_in_failed_and_the_others_are_read(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tables.read_rows
+
+    def breaks(path: Path, *rest: Any) -> Any:
+        if path.name == "a.csv":
+            yield from itertools.islice(made(path, *rest), 1)
+            raise RuntimeError("no reader foresaw this")
+        yield from made(path, *rest)
+
+    reads = pipelines.to_post
+
+    def odd(item: Any, *rest: Any) -> Any:
+        if "第7天" in item.text:
+            raise ValueError("nor this")
+        return reads(item, *rest)
+
+    monkeypatch.setattr(importer, "read_rows", breaks)
+    monkeypatch.setattr(importer, "to_post", odd)
+    town.drop("a.csv", orders(1, 2))
+    town.drop("b.csv", orders(*range(5, 10)))
+    town.looks()
+    assert sorted(town.texts()) == [f"停水第{n}天" for n in (5, 6, 8, 9)]
+    assert town.report("failed")["sentence"].startswith("damaged (RuntimeError)")
+    with town.db.reading() as session:
+        (aside,) = list_quarantine(session)
+    assert "could not be read (ValueError)" in aside.reason
+    assert "13812345678" not in str(aside.payload)
 
 
 def test_files_of_a_halted_folder_wait(town: Town) -> None:

@@ -28,13 +28,15 @@ from spiders.intake.mapping import mapping_of, origin_of
 from spiders.intake.reading import Counts, Look, SourceUnusable, Surroundings, store
 from spiders.profiles import Profile
 from spiders.redact import redact
-from spiders.tables import UnreadableFile
+from spiders.tables import UnreadableFile, told
 
 DONE, FAILED, REPORT = "done", "failed", ".report.json"
 #: where the memory of half-written files lies in the cursor
 KEY = "folder"
 _STAMP = re.compile(r"(\d{8}-\d{6})_")
 _STAMP_FORM = "%Y%m%d-%H%M%S"
+#: bytes of a name in done/ and failed/: with its stamp and with `.report.json` it still fits the 255 of a file system
+_NAME_BYTES = 236
 #: files that one look's sentence names
 _NAMED = 3
 
@@ -93,7 +95,7 @@ def look_at_folder(
             here.look.again = min(here.look.again, soon) if not exc.trouble else here.look.again
     if unfinished:
         here.look.notes.append(f"{unfinished} files are waited for until they are finished")
-    names = {entry.name for entry in entries}
+    names = {_key(entry.name) for entry in entries}
     here.seen = {name: kept for name, kept in here.seen.items() if name in names}
     _tidy(here)
     standing = _standing(here, troubles, str(memory.get("trouble", "")))
@@ -143,7 +145,8 @@ def _entries(base: Path, source: FolderSource) -> list[os.DirEntry[str]]:
 
 def _one(here: _Folder, entry: os.DirEntry[str]) -> str:
     """Take one file in; returns what is wrong with it, else "". Raises _NotNow when it stays where it is."""
-    name, path = entry.name, here.base / entry.name
+    path = here.base / entry.name
+    name = told(entry.name)
     try:
         there = entry.stat(follow_symlinks=False)
     except OSError:
@@ -152,7 +155,7 @@ def _one(here: _Folder, entry: os.DirEntry[str]) -> str:
         what = "a link" if stat.S_ISLNK(there.st_mode) else "no regular file"
         return _failed(here, path, f"{what}; only files that lie in the folder itself are read")
     now = here.around.clock()
-    _finished(here, name, there, now)
+    _finished(here, entry.name, there, now)
     if not there.st_size:
         return _failed(here, path, "the file is empty (0 bytes)")
     if there.st_size > here.source.max_file_mb * 1e6:
@@ -161,7 +164,7 @@ def _one(here: _Folder, entry: os.DirEntry[str]) -> str:
             path,
             f"has {there.st_size / 1e6:.0f} MB, more than max_file_mb = {here.source.max_file_mb:g}; split it",
         )
-    with _unlocked(here.base, name):
+    with _unlocked(here.base, entry.name):
         digest = _sha256(path)
     with here.around.db.reading() as session:
         before = find_receipt(session, here.source.id, digest)
@@ -180,7 +183,7 @@ def _one(here: _Folder, entry: os.DirEntry[str]) -> str:
         raise _NotNow(f"{name}: cannot be read: {exc.strerror or exc}", trouble=True) from exc
     here.look.counts.add(counts)
     if _changed(path, there) or _sha256(path) != digest:
-        here.seen.pop(name, None)
+        here.seen.pop(_key(entry.name), None)
         raise _NotNow(f"{name} was written to while it was read; it is read again when it is finished")
     if counts.rows and counts.aside == counts.rows:
         return _failed(here, path, _all_bad(counts), counts, digest)
@@ -223,15 +226,15 @@ def _again(here: _Folder, path: Path, before: Receipt, digest: str) -> str:
     sentence = f"the same content was taken at {when:%Y-%m-%d %H:%M} as {before.name}; nothing was read again"
     if before.aside:
         sentence += "; rows set aside then are tried again by `quansheng import --retry`"
-    here.look.notes.append(f"{path.name}: {sentence}")
-    report = _report(here, path.name, digest, Counts(), "same again", sentence, now)
+    here.look.notes.append(f"{told(path.name)}: {sentence}")
+    report = _report(here, told(path.name), digest, Counts(), "same again", sentence, now)
     return _file(here, path, DONE, report, now, "")
 
 
 def _failed(here: _Folder, path: Path, why: str, counts: Counts | None = None, digest: str = "") -> str:
     now = here.around.clock()
-    report = _report(here, path.name, digest, counts or Counts(), "failed", why, now)
-    return _file(here, path, FAILED, report, now, "") or f"{path.name}: {why}"
+    report = _report(here, told(path.name), digest, counts or Counts(), "failed", why, now)
+    return _file(here, path, FAILED, report, now, "") or f"{told(path.name)}: {why}"
 
 
 # --- is it finished, and may it be read?
@@ -240,42 +243,44 @@ def _failed(here: _Folder, path: Path, why: str, counts: Counts | None = None, d
 def _finished(here: _Folder, name: str, there: os.stat_result, now: datetime) -> None:
     """Raise _NotNow until size, time and inode were the same at two looks that lie stable_s apart."""
     print_ = [there.st_size, there.st_mtime_ns, there.st_ino]
-    before = here.seen.get(name)
+    before = here.seen.get(_key(name))
     if before is None or before[:3] != print_:
-        here.seen[name] = [*print_, now.isoformat()]
+        here.seen[_key(name)] = [*print_, now.isoformat()]
         if here.source.stable_s > 0:
             raise _NotNow("")
     elif now - datetime.fromisoformat(before[3]) < timedelta(seconds=here.source.stable_s):
-        raise _NotNow(f"{name} is waited for until it is finished")
+        raise _NotNow(f"{told(name)} is waited for until it is finished")
 
 
 @contextmanager
 def _unlocked(base: Path, name: str) -> Iterator[None]:
     """Raise _NotNow when the file may not be read, or another program holds it."""
     for lock in (f".~lock.{name}#", f"~${name}", f"~${name[2:]}"):
-        if (base / lock).exists():
-            raise _NotNow(f"{name} is open in an office program; it is read when it is closed")
+        if os.path.exists(base / lock):  # noqa: PTH110 (False also for a name that is too long)
+            raise _NotNow(f"{told(name)} is open in an office program; it is read when it is closed")
     try:
         handle = os.open(base / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise  # gone again
     except OSError as exc:
         raise _NotNow(
-            f"{name}: cannot be read: {exc.strerror}; give this account the right to", trouble=True
+            f"{told(name)}: cannot be read: {exc.strerror}; give this account the right to", trouble=True
         ) from exc
     try:
         for hold in (fcntl.flock, fcntl.lockf):
             try:
                 hold(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise _NotNow(f"{name} is locked by another program; it is read when that lets go") from None
+                raise _NotNow(
+                    f"{told(name)} is locked by another program; it is read when that lets go"
+                ) from None
             except OSError:
                 continue  # a file system without locks
         yield
     except FileNotFoundError:
         raise
     except OSError as exc:
-        raise _NotNow(f"{name}: cannot be read: {exc.strerror or exc}", trouble=True) from exc
+        raise _NotNow(f"{told(name)}: cannot be read: {exc.strerror or exc}", trouble=True) from exc
     finally:
         os.close(handle)
 
@@ -322,23 +327,38 @@ def _file(here: _Folder, path: Path, goal: str, report: dict[str, Any], at: date
     try:
         folder = here.base / goal
         folder.mkdir(exist_ok=True)
-        name = f"{at.astimezone(here.zone).strftime(_STAMP_FORM)}_{path.name}"
+        stamp = at.astimezone(here.zone).strftime(_STAMP_FORM)
+        name = _fitting(f"{stamp}_{told(path.name)}")
         number = 1
         while (folder / name).exists() or (folder / name).is_symlink():
             number += 1
-            name = f"{at.astimezone(here.zone).strftime(_STAMP_FORM)}_{number}_{path.name}"
-        part = folder / f".{name[:200]}.part"
+            name = _fitting(f"{stamp}_{number}_{told(path.name)}")
+        part = folder / f".{name}.part"
         part.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", "utf-8")
-        part.replace(folder / f"{name[:200]}{REPORT}")
+        part.replace(folder / f"{name}{REPORT}")
         path.rename(folder / name)
     except OSError as exc:
         stored = "its rows are stored and it is not read again" if goal == DONE else "it stays where it is"
-        return f"{path.name}: cannot be moved to {goal}/: {exc.strerror}; {stored}; give this account the right to"
+        return f"{told(path.name)}: cannot be moved to {goal}/: {exc.strerror}; {stored}; give this account the right to"
     if digest:
         with here.around.db.transaction() as session:
             mark_filed(session, here.source.id, digest, here.around.clock())
-    here.seen.pop(path.name, None)
+    here.seen.pop(_key(path.name), None)
     return ""
+
+
+def _key(name: str) -> str:
+    """A file's name as the cursor keeps it: no two names are one, and every database takes it."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _fitting(name: str) -> str:
+    """The name cut so that it and its report's are names that a file may have; its ending stays."""
+    stem, dot, ending = name.rpartition(".")
+    if not dot or len(ending.encode()) > 20:
+        stem, dot, ending = name, "", ""
+    room = _NAME_BYTES - len((dot + ending).encode())
+    return stem.encode()[:room].decode("utf-8", "ignore") + dot + ending
 
 
 def _waiting_in_failed(base: Path) -> int:
