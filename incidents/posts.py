@@ -172,7 +172,7 @@ def _values(post: NewPost) -> dict[str, Any]:
         "place_hint": storable(post.place_hint),
         "engagement": dict(post.engagement),
         "content_sha256": content_sha256(title, body),
-        "provenance": dict(post.provenance),
+        "provenance": storable_json(dict(post.provenance)),
         "received": post.received,
         "original": post.original,
         "unavailable_at": None,

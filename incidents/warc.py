@@ -190,8 +190,13 @@ def _response_headers(exchange: Exchange) -> list[tuple[str, str]]:
         if low in ("set-cookie", "set-cookie2"):
             kept.append((name, REMOVED))
         else:
-            kept.append((f"X-Archive-Orig-{name}" if low in _TRANSFER else name, _line(value)))
+            kept.append((f"X-Archive-Orig-{name}" if low in _TRANSFER else _name(name), _line(value)))
     return [*kept, ("Content-Length", str(len(exchange.body)))]
+
+
+def _name(name: str) -> str:
+    """A header's name as WARC can hold it; servers do send letters beyond ASCII."""
+    return name.encode("ascii", "backslashreplace").decode()
 
 
 def _request_headers(exchange: Exchange) -> list[tuple[str, str]]:

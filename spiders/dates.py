@@ -99,7 +99,7 @@ def _read(raw: object, now: datetime, zone: tzinfo) -> datetime | None:
     if isinstance(raw, bool) or raw is None:
         return None
     if isinstance(raw, int | float):
-        return _epoch(float(raw))
+        return _epoch(raw)
     text = str(raw).strip()
     if re.fullmatch(r"\d{10}(?:\.\d+)?|\d{13}", text):
         return _epoch(float(text))
@@ -114,6 +114,8 @@ def _read(raw: object, now: datetime, zone: tzinfo) -> datetime | None:
 
 
 def _epoch(value: float) -> datetime | None:
+    if not -1e15 < value < 1e15:  # JSON may hold a number of four hundred digits
+        return None
     seconds = value / 1000 if value > 1e11 else value
     if not 8e8 < seconds < 8e9:  # 1995 to 2223; less is a count
         return None

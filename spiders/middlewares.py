@@ -189,8 +189,9 @@ def _refusal(request: Request, response: Response) -> bool:
 def retry_after(value: str, now: datetime) -> timedelta | None:
     """The pause a Retry-After header asks for (seconds or a date), at most seven days; None without a usable one."""
     raw = value.strip()
-    if raw.isdigit():
-        pause = timedelta(seconds=min(int(raw), int(MAX_PAUSE.total_seconds())))
+    if raw.isascii() and raw.isdigit():
+        # whatever has so many digits is longer than the longest pause
+        pause = timedelta(seconds=min(int(raw[:12]), int(MAX_PAUSE.total_seconds())))
     else:
         try:
             until = parsedate_to_datetime(raw)

@@ -61,6 +61,9 @@ class Originals:
         except OSError as exc:
             self._trouble = f"{exc.filename or self._vault.folder}: {exc.strerror or exc}"
             return ""
+        except ValueError as exc:  # an answer that no WARC can hold: its posts are stored all the same
+            log.error("the answer of source %s cannot be kept: %s", exchange.source_id, exc)
+            return ""
         self._trouble = ""
         return name
 

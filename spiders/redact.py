@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -278,6 +279,8 @@ def redact_value(value: Any) -> Any:
         }
     if isinstance(value, (list, tuple)):
         return [redact_value(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no such number, and PostgreSQL refuses the whole batch
     if isinstance(value, bool | int | float) or value is None:
         # eleven digits in a number column are a telephone, not a count
         return redact(str(value)).text if isinstance(value, int | float) and abs(value) >= 10**9 else value

@@ -22,6 +22,7 @@ from config.sources import Source
 from incidents import source_health
 from incidents.backfills import Step
 from incidents.evidence import Wanted
+from incidents.grams import storable
 from incidents.posts import BACKFILL, NewPost, SaveResult
 from incidents.revisits import KnownPost, Visit, What
 from incidents.warc import Exchange
@@ -274,7 +275,7 @@ class SourceRun:
 
     def set_mark(self, name: str, value: str) -> None:
         """Keep `value` for `mark`. It counts only if this reading comes to its end: what lies before it is then known."""
-        self._marks[name] = value
+        self._marks[name] = storable(value)
 
     def secret(self, text: str, where: str) -> str:
         """`text` with each `${NAME}` taken from the environment. Raises SourceProblem when one is not set; `where` names the key."""
@@ -544,10 +545,10 @@ class SourceRun:
             self.on_finish(self)
 
     def masked(self, text: str) -> str:
-        """`text` without the keys of the operator that stand in addresses."""
+        """`text` without the keys of the operator that stand in addresses, and as a database can hold it."""
         for secret in filter(None, {*self.secrets, *self._filled}):
             text = text.replace(secret, "***")
-        return text
+        return storable(text)  # it may quote a server's words
 
     async def _finish_page(self, back: PageBack, at: datetime) -> None:
         """The end of a back-fill's page: on to the next one only when all of this one is stored."""

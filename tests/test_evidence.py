@@ -27,14 +27,14 @@ from commands import evidence as command
 from incidents import casefile, corrections, events, evidence, evidence_due, judgements, queries, rebuild
 from incidents.installation import Installation, Problem
 from incidents.models import EvidenceDue, EvidenceWant, IncidentEvent, IncidentPost, Post, PostRevision
-from incidents.posts import save_posts
+from incidents.posts import NewPost, save_posts
 from incidents.retention import object_to, purge
 from incidents.revisions import content_sha256
 from incidents.session import Database, Session
 from incidents.states import Detect, FalseAlarm, Merge
 from incidents.vault import Damaged, Vault
 from incidents.warc import REMOVED, Exchange, build, read
-from spiders import evidence_job, job, traces
+from spiders import evidence_job, job, originals, traces
 from spiders.importer import import_file
 from spiders.reactor import crawler_thread
 from tests.conftest import AUDIT_KEY, PostFactory
@@ -724,6 +724,21 @@ def test_the_spool_keeps_within_its_hours_and_megabytes(tmp_path: Path) -> None:
     full = Vault(tmp_path, b"k" * 32, min_free_mb=shutil.disk_usage(tmp_path).total / 1e6 + 1)
     with pytest.raises(OSError, match="min_free_mb"):
         full.put(full.new_name("s", NOW), b"x")
+
+
+def test_an_answer_with_odd_headers_is_kept_and_one_that_cannot_be_costs_no_post(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = Exchange("s", "http://a.cn/", NOW, 200, b"x", headers=[("X-\xe9", "\xe9\u4e2d"), ("", "\r\n")])
+    assert read(build(odd)).whole
+
+    def refuses(exchange: Exchange) -> bytes:
+        raise UnicodeEncodeError("ascii", "中", 0, 1, "no WARC holds it")
+
+    monkeypatch.setattr(originals, "build", refuses)
+    post = NewPost("s", "1", "", "", "停水", NOW, False, NOW, None)
+    (kept,) = originals.Originals(Vault(tmp_path, b"k" * 32)).spool([post], [odd], set())
+    assert (kept.text, kept.original) == ("停水", "")
 
 
 def test_a_file_opens_with_its_own_name_and_key_only(tmp_path: Path) -> None:

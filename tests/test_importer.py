@@ -315,3 +315,17 @@ def test_an_empty_file_is_called_empty(db: Database, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"")
     with pytest.raises(UnreadableFile, match="is empty"):
         import_file(db, tmp_path / "a.csv", None, KEY, NOW)
+
+
+def test_a_row_whose_id_belongs_to_another_post_is_not_lost_when_it_is_tried_again(
+    db: Database, tmp_path: Path
+) -> None:
+    for name, text in (("a.csv", "停水三天"), ("b.csv", "路灯不亮")):
+        (tmp_path / name).write_text(f"工单编号,诉求内容\nG1,{text}\n", "utf-8")
+        import_file(db, tmp_path / name, None, KEY, NOW)
+    again = retry_set_aside(db, None, KEY, NOW)
+    assert (again.tried, again.saved, len(again.still_bad)) == (1, 0, 1)
+    assert "another text is known already" in again.still_bad[0]
+    with db.reading() as session:
+        (entry,) = list_quarantine(session)
+    assert entry.payload["诉求内容"] == "路灯不亮"

@@ -1,6 +1,12 @@
-"""Addresses that are none ("http://[待补"): they cost no post, no source and no page, and nothing goes around a stop by them."""
+"""Odd input costs no post, no source and no page: addresses that are none ("http://[待补"), numbers without end, signs that only look like digits.
+
+Nothing goes around a stop by them.
+"""
 
 from __future__ import annotations
+
+import json
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
@@ -10,13 +16,19 @@ from commands import add_source
 from incidents import stops
 from incidents.installation import Problem
 from incidents.models import Post
+from incidents.posts import NewPost, list_quarantine, save_posts
+from incidents.quarantine import set_aside_once
 from incidents.session import Database
-from incidents.sources import list_states
+from incidents.sources import get_state, list_states
 from incidents.states import Refused
 from incidents.stops import Stop, Stops, hostname
 from spiders.connectors.base import canonical, joined, page_id
+from spiders.dates import is_future, parse_when
 from spiders.items import PostItem
-from tests.fakes.crawl import NOW, crawl, source
+from spiders.middlewares import MAX_PAUSE, retry_after
+from spiders.pipelines import to_post
+from spiders.redact import redact_value
+from tests.fakes.crawl import KEYS, NOW, crawl, source
 from tests.fakes.site import Site, article, rss
 
 ODD = ("http://[待补", "https://]", "http://[::1", "//[x", "http://[待补]/a#b")
@@ -85,3 +97,59 @@ def test_a_site_with_broken_links_is_read_all_the_same(db: Database) -> None:
     assert found["井盖松动"][0] == ""
     # a relative link is completed; the post keeps the key that it had before
     assert found["公交太少"] == (f"{site.url}/bus/3.html", page_id("/bus/3.html"))
+
+
+@pytest.mark.parametrize(
+    "raw", [10**400, -(10**400), float("inf"), float("nan"), "9" * 5000, "9" * 400 + "天前", [], {}]
+)
+def test_a_time_that_is_none_is_no_time(raw: object) -> None:
+    assert parse_when(raw, NOW) is None
+    assert not is_future(raw, NOW)
+
+
+@pytest.mark.parametrize(
+    ("raw", "pause"), [("9" * 5000, MAX_PAUSE), ("²", None), ("120", timedelta(minutes=2))]
+)
+def test_a_pause_without_end_is_the_longest_one(raw: str, pause: timedelta | None) -> None:
+    assert retry_after(raw, NOW) == pause
+
+
+def test_one_odd_entry_of_an_interface_is_set_aside_and_the_others_are_read(db: Database) -> None:
+    entries = (
+        '[{"id": "1", "t": ["停水"], "at": 1764208800, "n": Infinity},'
+        ' {"id": "2", "t": [null, 3], "at": ' + "1" * 400 + "},"
+        ' {"id": "3", "t": ["停电"], "at": ' + "1" * 400 + ', "n": "²"}]'
+    )
+    with Site() as site:
+        site.page("/api", entries, kind="application/json")
+        fields = {"id": "id", "text": "join('，', t)", "published_at": "at", "likes": "n"}
+        crawl(db, source("api", "json", f"{site.url}/api", fields=fields))
+        with db.reading() as session:
+            rows = session.execute(select(Post.text, Post.published_estimated).order_by(Post.id)).all()
+            (aside,) = list_quarantine(session)
+            assert get_state(session, "api").state == "ok"
+    assert [tuple(row) for row in rows] == [("停水", False), ("停电", True)]
+    assert aside.reason == "neither title nor text"
+
+
+def test_signs_that_no_database_takes_cost_neither_post_nor_state(any_db: Database) -> None:
+    half = "\ud800\x00"
+    with any_db.transaction() as session:
+        origin = {"kind": "x", "answer": {"text": f"已答复{half}", half: [half]}}
+        given = to_post(
+            PostItem(source_id="s", external_id="1", text=f"停水{half}", provenance=origin),
+            KEYS.pseudonym,
+            NOW,
+        )
+        assert isinstance(given, NewPost)
+        assert save_posts(session, [given]).saved == 1
+        set_aside_once(session, "a", 1, "f", "r", redact_value({"n": float("nan"), "m": [float("inf")]}), NOW)
+    with Site() as site:
+        said = json.dumps({"error": half, "message": f"gesperrt {half}"})
+        query = "repo=did%3Aplc%3Aabc&collection=app.bsky.feed.post&limit=100"
+        site.page(f"/xrpc/com.atproto.repo.listRecords?{query}", said, kind="application/json", status=400)
+        crawl(any_db, source("at", "atproto", site.url, repos=("did:plc:abc",)))
+        with any_db.reading() as session:
+            found = get_state(session, "at")
+            assert (found.state, "gesperrt \ufffd" in found.evidence) == ("changed", True)
+            assert session.scalars(select(Post.text)).all() == ["停水\ufffd"]

@@ -243,10 +243,13 @@ def test_an_objection_removes_what_is_stored_and_lets_nothing_in_again(
         set_aside(session, "forum", None, "text", "no text", {"url": "http://bbs.a.cn/t/9"}, NOW)
         set_aside(session, "wanted-off", 3, "text", "no text", {"text": "停水"}, NOW)
         set_aside(session, "forum", None, "text", "no text", {"url": "http://e.cn/t/9"}, NOW)
-    assert objection(any_db, "host", "bbs.a.cn") == retention.ObjectionReport(2, set_aside=1)
+        # of a file that a source hands over, and a row with its own name for the address
+        set_aside(session, "wanted-off/a.csv#1f", 4, "text", "no text", {"text": "停水"}, NOW)
+        set_aside(session, "a.csv", 5, "时间", "no time", {"原文地址": "http://bbs.a.cn/t/8"}, NOW)
+    assert objection(any_db, "host", "bbs.a.cn") == retention.ObjectionReport(2, set_aside=2)
     assert objection(any_db, "prefix", "https://a.cn/u/12") == retention.ObjectionReport(1)
     assert objection(any_db, "author", str(author)) == retention.ObjectionReport(1)
-    assert objection(any_db, "source", "wanted-off") == retention.ObjectionReport(1, set_aside=1)
+    assert objection(any_db, "source", "wanted-off") == retention.ObjectionReport(1, set_aside=2)
     with any_db.transaction() as session:
         again = save_posts(session, site)
         assert (again.saved, again.objected) == (0, 5)

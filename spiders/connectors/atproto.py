@@ -294,7 +294,8 @@ def _key(record: Any, now: datetime) -> str:
 def _asks_for_privacy(post: Any) -> bool:
     author = post.get("author") if isinstance(post, dict) else None
     labels = author.get("labels") if isinstance(author, dict) else None
-    return any(isinstance(label, dict) and label.get("val") == _NOT_IN_PUBLIC for label in labels or [])
+    known = labels if isinstance(labels, list) else []
+    return any(isinstance(label, dict) and label.get("val") == _NOT_IN_PUBLIC for label in known)
 
 
 def _error(response: Response) -> str:

@@ -179,7 +179,7 @@ class Connector(ABC):
     def mark(self, name: str) -> int | None:
         """The highest number that the last complete reading saw in the list `name`; None before there was one."""
         kept = self.run.mark(name)
-        return int(kept) if kept.isdigit() else None
+        return int(kept) if kept.isascii() and kept.isdigit() else None
 
     def raise_mark(self, name: str, number: int) -> None:
         """Remember `number` as seen in the list `name`; it counts once this reading comes to its end."""

@@ -189,7 +189,7 @@ class DiscuzConnector(Connector):
         tid = row.get("id", "").partition("_")[2]
         anchors = row.cssselect("a.xst") or row.cssselect("span[id^=thread_] a")
         anchors = anchors or [a for a in row.cssselect("th a") if _THREAD.search(a.get("href") or "")]
-        if not tid.isdigit() or not anchors or not element_text(anchors[0]):
+        if not (tid.isascii() and tid.isdigit()) or not anchors or not element_text(anchors[0]):
             return Unusable(
                 source_id=self.source.id,
                 external_id=tid if tid.isdigit() else "",
@@ -424,6 +424,7 @@ def _counts(row: HtmlElement) -> dict[str, int]:
         ("views", "td.num em, td.nums em"),
     ):
         cells = row.cssselect(selector)
-        if cells and (digits := element_text(cells[0])).isdigit():
+        digits = element_text(cells[0]) if cells else ""
+        if digits.isascii() and digits.isdigit() and len(digits) < 10:
             found[name] = int(digits)
     return found

@@ -9,6 +9,7 @@ from typing import Any, cast
 from urllib.parse import quote
 
 import jmespath
+from jmespath.exceptions import JMESPathError
 from scrapy import Request
 from scrapy.http import Response
 
@@ -72,7 +73,7 @@ class JsonConnector(Connector):
                 self.run.visited(known, "unclear", status=response.status)
             else:
                 answer, charset = self.json_of(response)
-                yield self._item(jmespath.search(self.source.one_item, answer), charset)
+                yield self._item(_search(jmespath.compile(self.source.one_item), answer), charset)
 
         url = self.source.one_url.replace("{id}", quote(known.external_id, safe=""))
         headers = {name: self.run.secret(value, "a header") for name, value in self.source.headers.items()}
@@ -158,7 +159,7 @@ class JsonConnector(Connector):
         if not self.run.list_changed(url, response) and not self._deep:
             return
         answer, charset = self.json_of(response)
-        entries = self._items.search(answer)
+        entries = _search(self._items, answer)
         if not isinstance(entries, list):
             if entries is None and number > 1:
                 return
@@ -191,7 +192,7 @@ class JsonConnector(Connector):
 
     def _missing(self, entry: Any) -> str:
         return (
-            " and ".join(name for name in ("id", "text") if not self._fields[name].search(entry))
+            " and ".join(name for name in ("id", "text") if not _search(self._fields[name], entry))
             or "usable fields"
         )
 
@@ -219,7 +220,7 @@ class JsonConnector(Connector):
             match = _LINK_NEXT.search(header)
             target = joined(url, match.group(1)) if match else ""
         elif pages.kind in ("cursor", "next"):
-            found = jmespath.search(pages.cursor, answer)
+            found = _search(jmespath.compile(pages.cursor), answer)
             target = str(found) if found not in (None, "", False) else ""
             if pages.kind == "next" and target:
                 target = joined(url, target)
@@ -242,7 +243,7 @@ class JsonConnector(Connector):
         return following | {"place": place + (pages.size if pages.kind == "offset" else 1)}
 
     def _item(self, entry: Any, charset: str) -> PostItem | Unusable:
-        values = {name: path.search(entry) for name, path in self._fields.items()}
+        values = {name: _search(path, entry) for name, path in self._fields.items()}
         key = values.get("id")
         title, text = (_words(values.get(name)) for name in ("title", "text"))
         reason = "no id" if key in (None, "") else "" if title or text else "neither title nor text"
@@ -317,8 +318,16 @@ def _words(value: Any) -> str:
     return "" if value is None or isinstance(value, dict | list) else plain(str(value))
 
 
+def _search(path: Any, value: Any) -> Any:
+    """What an expression finds; None where a function of it does not fit this entry (`join` over a null)."""
+    try:
+        return path.search(value)
+    except JMESPathError:
+        return None
+
+
 def _count(value: Any) -> int | None:
     try:
         return max(0, int(value))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None

@@ -179,7 +179,7 @@ class LiuyanConnector(Connector):
             return self._unusable("id", "the message is no record", {"type": type(entry).__name__})
         tid = str(entry.get("tid") or "")
         title, text = plain(_text(entry, "subject")), plain(_text(entry, "content"))
-        if not tid.isdigit() or len(tid) > 18:
+        if not (tid.isascii() and tid.isdigit()) or len(tid) > 18:
             return self._unusable("id", "no tid", {"keys": sorted(map(str, entry))[:60]})
         if not title and not text:
             return self._unusable(

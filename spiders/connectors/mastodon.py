@@ -203,14 +203,14 @@ def _id_of(status: Any) -> str:
 
 def _back(mark: str) -> str:
     """`mark` an hour earlier, where ids are made from the time (Mastodon): a post from another server may arrive late."""
-    if not mark.isdigit() or len(mark) < 17:
+    if not (mark.isascii() and mark.isdigit() and 17 <= len(mark) < 30):
         return mark
     return str(max(0, int(mark) - (_LATE_MS << 16)))
 
 
 def _id_at(when: datetime, known: str) -> str:
     """The smallest id of a post written later, if `known` shows that ids are made from the time; else ""."""
-    if not known.isdigit() or len(known) < 17:
+    if not (known.isascii() and known.isdigit()) or len(known) < 17:
         return ""
     return str(int(when.timestamp() * 1000) << 16)
 

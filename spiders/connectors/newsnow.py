@@ -102,7 +102,7 @@ class NewsnowConnector(Connector):
         now = self.run.clock()
         since = datetime.fromisoformat(kept["since"])
         if isinstance(updated_ms, int | float):  # newsnow admits the age of its copy
-            told = parse_when(int(updated_ms), now, self.run.zone)
+            told = parse_when(updated_ms, now, self.run.zone)
             since = min(since, told) if told is not None else since
         limit = STALE_INTERVALS * timedelta(minutes=max(self.source.refresh_min, self.source.every_min))
         if now - since > limit:

@@ -261,4 +261,4 @@ def read_feed(text: str) -> Any:
 
 def _engagement(entry: Any) -> dict[str, int]:
     raw = str(entry.get("slash_comments") or "")
-    return {"comments": int(raw)} if raw.isdigit() else {}
+    return {"comments": int(raw)} if raw.isascii() and raw.isdigit() and len(raw) < 10 else {}

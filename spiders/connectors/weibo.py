@@ -131,7 +131,12 @@ class WeiboConnector(Connector):
         for item in self.wanted(items, new):
             yield item
         for entry in entries:
-            if (ident := _id_of(entry)).isdigit() and int(ident) > int(self._newest or 0):
+            if (
+                (ident := _id_of(entry)).isascii()
+                and ident.isdigit()
+                and len(ident) < 30
+                and int(ident) > int(self._newest or 0)
+            ):
                 self._newest = ident
         full = len(entries) >= self.source.size and (bool(new) or self.run.was_unfinished)
         if full and number < self.source.max_pages:
