@@ -169,7 +169,7 @@ def _calendar(path: Path, roster: Roster) -> Iterator[Override]:
             return
         until = max(_instant(at, zone) for at in starts) + _AHEAD
         events: Sequence[Any] = recurring_ical_events.of(calendar).between(first, until)
-    except (ValueError, KeyError, IndexError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
         raise ConfigError([f"{path}: no calendar file: {error}"]) from error
     if len(events) > _MOST_EVENTS:
         raise ConfigError([f"{path}: more than {_MOST_EVENTS} shifts; limit the repetition"])

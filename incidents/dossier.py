@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from incidents import labels
 from incidents.models import Incident, IncidentPost, Judgement, Post
-from incidents.stops import spellings
+from incidents.stops import meant, spellings
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def find_posts(session: Session, key: str, limit: int = 10) -> list[int]:
             select(Post.id).where(Post.id == number) if number < 2**62 else select(Post.id).where(Post.id < 0)
         )
     else:
-        query = select(Post.id).where(Post.url.in_([key, *spellings(key)]))
+        query = select(Post.id).where(Post.url.in_([key, *spellings(key), *spellings(meant(key))]))
     return list(session.scalars(query.order_by(Post.id).limit(limit)))
 
 

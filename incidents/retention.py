@@ -203,7 +203,8 @@ def _concerned(session: Session, scope: Scope, kept: str, address: str = "") -> 
     if scope == "source":
         return list(session.scalars(select(Post.id).where(Post.source_id == kept).order_by(Post.id)))
     if scope == "page" and address.strip() != kept and address:
-        addresses = spellings(address)
+        written = {*spellings(address), *spellings(stops.meant(address))}
+        addresses = sorted(written | {one.partition("://")[2] or one for one in written})
         begins = (Post.url.startswith(f"{one}#", autoescape=True) for one in addresses)
         likely = or_(Post.url.in_(addresses), *begins)
     elif scope == "page":
@@ -253,7 +254,12 @@ def overlooked(session: Session) -> list[tuple[stops.Stop, int]]:
         elif ids := _concerned(session, cast("Scope", stop.scope), stop.target):
             found.append((stop, len(ids)))
     if pages:  # only hashes are known: every stored address is asked once
-        counts = Counter(stops.page_key(url) for url in session.scalars(select(Post.url)) if url)
+        counts = Counter(
+            key
+            for url in session.scalars(select(Post.url))
+            if url
+            for key in {stops.page_key(url), stops.page_key(stops.meant(url))}
+        )
         found += [(stop, counts[key]) for key, stop in pages.items() if counts[key]]
     return found
 

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
-from urllib.parse import urldefrag, urlsplit
+from urllib.parse import urldefrag, urlsplit, urlunsplit
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -75,6 +75,26 @@ def hostname(url: str) -> str:
         return ""
 
 
+def meant(url: str) -> str:
+    """The address that a differently written one means: with a scheme, its host in lower case, without the usual port.
+
+    "bbs.a.cn:80/t/7" and "HTTP://BBS.a.cn./t/7" are http://bbs.a.cn/t/7: files from elsewhere write what they like, and nothing
+    goes around an objection by it. What cannot be read comes back as it is.
+    """
+    text = url.strip()
+    try:
+        parts = urlsplit(text if "://" in text else f"http://{text.lstrip('/')}")
+        host, port = (parts.hostname or "").rstrip("."), parts.port
+    except ValueError:
+        return text
+    if not host:
+        return text
+    place = f"[{host}]" if ":" in host else host
+    if port not in (None, {"http": 80, "https": 443}.get(parts.scheme)):
+        place += f":{port}"
+    return urlunsplit((parts.scheme, place, parts.path, parts.query, parts.fragment))
+
+
 def spellings(url: str) -> list[str]:
     """The address with and without a final slash, by http and by https, without its fragment."""
     text = url.strip()
@@ -123,9 +143,12 @@ class Stops:
         """Why an address may not be fetched, nor a post with it stored (host, prefix, page)."""
         if not self.rows or not url:
             return None
+        forms = dict.fromkeys((url, meant(url)))
+        return self._of("all").get("") or next(filter(None, map(self._of_form, forms)), None)
+
+    def _of_form(self, url: str) -> Stop | None:
         host = hostname(url)
-        found = self._of("all").get("") or self._host(host)
-        if found is not None:
+        if (found := self._host(host)) is not None:
             return found
         if host and (prefixes := self._of("prefix")):
             bare = _bare(url)
@@ -183,9 +206,9 @@ def target_of(scope: str, target: str) -> str:
                 "网址前缀须以 http:// 或 https:// 开头。",
                 "a prefix is an address that begins with http:// or https://",
             )
-        return _bare(text)
+        return _bare(meant(text))
     if scope == "page":
-        return text if re.fullmatch(r"[0-9a-f]{30}", text) else page_key(text)
+        return text if re.fullmatch(r"[0-9a-f]{30}", text) else page_key(meant(text))
     if scope == "author" and not re.fullmatch(r"[0-9a-f]{32}", text):
         raise Refused("作者须以 32 位化名填写。", "an author is named by the pseudonym, 32 hex digits")
     return text

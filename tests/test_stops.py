@@ -75,6 +75,15 @@ def stop(scope: Scope, target: str, kind: Kind = "objection") -> Stops:
         ("prefix", "http://a.cn/u/", "http://b.cn/u/123", False),
         ("page", "http://a.cn/t/7", "https://a.cn/t/7/#reply", True),
         ("page", "http://a.cn/t/7", "https://a.cn/t/70", False),
+        # written differently, as files from elsewhere do
+        ("host", "bbs.a.cn", "bbs.a.cn/t/7", True),
+        ("host", "bbs.a.cn", "http://bbs.a.cn./t/7", True),
+        ("host", "a.cn", "a.cnn/t/7", False),
+        ("prefix", "https://a.cn:443/u/12", "http://lin@A.cn:80/u/12/1", True),
+        ("prefix", "http://a.cn:8080/u/", "http://a.cn/u/1", False),
+        ("page", "http://A.cn/t/7", "a.cn/t/7/", True),
+        ("page", "a.cn/t/7", "https://a.cn:443/t/7", True),
+        ("page", "http://a.cn/T/7", "http://a.cn/t/7", False),
     ],
 )
 def test_an_address_is_covered_by_host_prefix_or_page(
@@ -237,22 +246,25 @@ def test_an_objection_removes_what_is_stored_and_lets_nothing_in_again(
         post("停水五", author_key=author, url="http://c.cn/5"),
         post("停水六", source_id="wanted-off", url="http://d.cn/6"),
         post("停水七", url="http://bbs.a.cn.evil.example/t/1"),
+        post("停水八", url="BBS.a.cn/t/8"),
+        post("停水九", url="f.cn/t/9/"),
     ]
     with any_db.transaction() as session:
-        assert save_posts(session, site).saved == 7
+        assert save_posts(session, site).saved == 9
         set_aside(session, "forum", None, "text", "no text", {"url": "http://bbs.a.cn/t/9"}, NOW)
         set_aside(session, "wanted-off", 3, "text", "no text", {"text": "停水"}, NOW)
         set_aside(session, "forum", None, "text", "no text", {"url": "http://e.cn/t/9"}, NOW)
         # of a file that a source hands over, and a row with its own name for the address
         set_aside(session, "wanted-off/a.csv#1f", 4, "text", "no text", {"text": "停水"}, NOW)
         set_aside(session, "a.csv", 5, "时间", "no time", {"原文地址": "http://bbs.a.cn/t/8"}, NOW)
-    assert objection(any_db, "host", "bbs.a.cn") == retention.ObjectionReport(2, set_aside=2)
+    assert objection(any_db, "host", "bbs.a.cn") == retention.ObjectionReport(3, set_aside=2)
+    assert objection(any_db, "page", "https://F.cn/t/9") == retention.ObjectionReport(1)
     assert objection(any_db, "prefix", "https://a.cn/u/12") == retention.ObjectionReport(1)
     assert objection(any_db, "author", str(author)) == retention.ObjectionReport(1)
     assert objection(any_db, "source", "wanted-off") == retention.ObjectionReport(1, set_aside=2)
     with any_db.transaction() as session:
         again = save_posts(session, site)
-        assert (again.saved, again.objected) == (0, 5)
+        assert (again.saved, again.objected) == (0, 7)
         assert session.execute(text("SELECT count(*) FROM quarantine")).scalar() == 1
         assert retention.overlooked(session) == []
     assert stored(any_db) == [site[3].text, site[6].text]
