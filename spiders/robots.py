@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 MAX_BODY = 512 * 1024
 #: seconds until an unreachable robots.txt is asked for again
 RETRY_S = 300.0
+#: seconds between two requests; a longer wait means the same, one request in each crawl
+LONGEST_DELAY_S = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,12 @@ class Verdict:
         """Seconds that the site asks for between two requests; 0 when it asks for none."""
         if self.rules is None:
             return 0.0
-        delay = float(self.rules.crawl_delay(self.agent) or 0.0)
+        delay = min(float(self.rules.crawl_delay(self.agent) or 0.0), LONGEST_DELAY_S)
         rate = self.rules.request_rate(self.agent)
-        return max(delay, rate.seconds / rate.requests if rate and rate.requests else 0.0)
+        # the number of seconds may have four hundred digits
+        return max(
+            delay, min(rate.seconds, LONGEST_DELAY_S) / rate.requests if rate and rate.requests else 0.0
+        )
 
     @property
     def sitemaps(self) -> tuple[str, ...]:

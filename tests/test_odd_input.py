@@ -9,6 +9,7 @@ import json
 from datetime import timedelta
 
 import pytest
+from protego import Protego
 from sqlalchemy import select
 
 from analysis.heat import media_share
@@ -28,6 +29,7 @@ from spiders.items import PostItem
 from spiders.middlewares import MAX_PAUSE, retry_after
 from spiders.pipelines import to_post
 from spiders.redact import redact_value
+from spiders.robots import Verdict
 from tests.fakes.crawl import KEYS, NOW, crawl, source
 from tests.fakes.site import Site, article, rss
 
@@ -153,3 +155,9 @@ def test_signs_that_no_database_takes_cost_neither_post_nor_state(any_db: Databa
             found = get_state(session, "at")
             assert (found.state, "gesperrt \ufffd" in found.evidence) == ("changed", True)
             assert session.scalars(select(Post.text)).all() == ["停水\ufffd"]
+
+
+@pytest.mark.parametrize("line", ["Request-rate: 1/" + "9" * 400, "Crawl-delay: 1e308"])
+def test_a_wait_without_end_in_robots_txt_is_a_day(line: str) -> None:
+    rules = Protego.parse(f"User-agent: *\n{line}\nDisallow: /x\n")
+    assert Verdict("http://a.cn", "QuanshengBot", rules, expires=0).crawl_delay == 86_400
