@@ -41,6 +41,12 @@ def gunzip(body: bytes, limit: int) -> bytes:
     return data
 
 
+#: from four or five digits on: shorter ones are always characters
+_REFERENCE = re.compile(r"&#([xX][0-9a-fA-F]{4,40}|[0-9]{5,40});?")
+#: Python's names of the charsets of pages
+_CHARSET = re.compile(r"utf-(?:8|16|32)|gb|hz|big5|euc|shift|iso|cp\d|koi8|tis|mac|johab|kz|ptcp")
+
+
 def decode(body: bytes, content_type: str = "", override: str = "") -> tuple[str, str]:
     """(text, charset). A declared charset is believed only while the bytes agree with it.
 
@@ -88,9 +94,22 @@ def _known(label: str) -> str:
     if low in ("iso-8859-1", "latin1", "latin-1", "ascii", "us-ascii", "windows-1252", "cp1252"):
         return "latin-1"
     try:
-        return codecs.lookup(low).name if low else ""
+        name = codecs.lookup(low).name if low else ""
     except LookupError:
         return ""
+    # Python also knows "hex", "undefined", "unicode-escape" and the like, which are no charsets of pages
+    return name if _CHARSET.match(name) else ""
+
+
+def real_characters(text: str) -> str:
+    """`text` with U+FFFD for references to characters that there are not (half an emoji, &#x110000;): parsers of XML end at them."""
+    return _REFERENCE.sub(_character, text)
+
+
+def _character(found: re.Match[str]) -> str:
+    digits = found.group(1)
+    number = int(digits[1:], 16) if digits[0] in "xX" else int(digits)
+    return found.group() if number < 0xD800 or 0xE000 <= number < 0x110000 else "\ufffd"
 
 
 def without_declaration(text: str) -> str:

@@ -24,9 +24,12 @@ from incidents.sources import get_state, list_states
 from incidents.states import Refused
 from incidents.stops import Stop, Stops, hostname
 from spiders.connectors.base import canonical, joined, page_id
+from spiders.connectors.rss import read_feed
+from spiders.connectors.sitemap import read_sitemap
 from spiders.dates import is_future, parse_when
 from spiders.items import PostItem
 from spiders.middlewares import MAX_PAUSE, retry_after
+from spiders.pagetext import decode
 from spiders.pipelines import to_post
 from spiders.redact import redact_value
 from spiders.robots import Verdict
@@ -161,3 +164,35 @@ def test_signs_that_no_database_takes_cost_neither_post_nor_state(any_db: Databa
 def test_a_wait_without_end_in_robots_txt_is_a_day(line: str) -> None:
     rules = Protego.parse(f"User-agent: *\n{line}\nDisallow: /x\n")
     assert Verdict("http://a.cn", "QuanshengBot", rules, expires=0).crawl_delay == 86_400
+
+
+@pytest.mark.parametrize("name", ["undefined", "hex", "rot13", "unicode_escape", "utf-7", "idna", "no-such"])
+def test_what_is_no_charset_of_pages_is_not_believed(name: str) -> None:
+    assert decode("停水三天".encode(), f"text/html; charset={name}") == ("停水三天", "utf-8")
+    assert decode("停水三天".encode("big5hkscs"), "text/html; charset=big5-hkscs")[0] == "停水三天"
+
+
+def test_characters_that_there_are_not_cost_no_feed_and_odd_tags_no_sitemap() -> None:
+    for reference in ("&#x110000;", "&#55296;", "&#99999999999999999999;", "&#xD800;"):
+        text = (
+            rss([{"title": "停水T", "guid": "1", "text": "停水三天&amp;"}]).decode().replace("T", reference)
+        )
+        (entry,) = read_feed(text).entries
+        assert entry.title == "停水\ufffd"
+    assert (
+        read_feed(rss([{"title": "A"}]).decode().replace("A", "A&#20572;&#x6c34;")).entries[0].title
+        == "A停水"
+    )
+    broken = (
+        b'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"><url:><loc>http://a.cn/1</loc></url:>'
+        b"<url><loc>http://a.cn/2</loc></url></urlset>"
+    )
+    cut = (
+        '<urlset xmlns:n="http://www.google.com/schemas/sitemap-news/0.9"><url><loc>http://a.cn/3</loc><n:title>停水'
+        "&#55357;</n:title></url></urlset>"
+    )
+    kind, (one,) = read_sitemap(cut.encode(), NOW)
+    assert (kind, one.loc, one.title) == ("urlset", "http://a.cn/3", "停水\ufffd")
+    kind, entries = read_sitemap(broken, NOW)
+    assert kind == "urlset"
+    assert "http://a.cn/2" in [entry.loc for entry in entries]

@@ -11,13 +11,14 @@ import feedparser  # type: ignore[import-untyped]
 from scrapy import Request
 from scrapy.http import Response
 
+from incidents.grams import storable
 from spiders import feed_memory
 from spiders.connectors.base import Connector, Found, canonical, joined, provenance
 from spiders.dates import is_future, parse_when
 from spiders.feed_memory import entry_starts
 from spiders.items import PostItem, Unusable
 from spiders.pageback import Place
-from spiders.pagetext import plain, without_declaration
+from spiders.pagetext import plain, real_characters, without_declaration
 from spiders.pipelines import external_id
 
 #: entries of a feed that are read in one part; feedparser needs 2 ms for each
@@ -251,12 +252,15 @@ class RssConnector(Connector):
 
 def read_feed(text: str) -> Any:
     """feedparser's reading of a decoded feed. Its charset guessing is bypassed: we know better (see pagetext.decode)."""
-    body = without_declaration(text).strip()
-    return feedparser.parse(
-        body.encode(),
-        response_headers={"content-type": "application/xml; charset=utf-8"},
-        sanitize_html=False,
-    )
+    body = real_characters(storable(without_declaration(text))).strip()
+    try:
+        return feedparser.parse(
+            body.encode(),
+            response_headers={"content-type": "application/xml; charset=utf-8"},
+            sanitize_html=False,
+        )
+    except Exception:  # noqa: BLE001 (broken markup that feedparser did not foresee: told as no feed)
+        return feedparser.FeedParserDict(entries=[], feed=feedparser.FeedParserDict(), version="")
 
 
 def _engagement(entry: Any) -> dict[str, int]:

@@ -18,7 +18,7 @@ from incidents.stops import hostname
 from spiders.connectors.base import Connector, Found, canonical, joined, page_id
 from spiders.dates import SHANGHAI, parse_when
 from spiders.pageback import Place
-from spiders.pagetext import BodyTooLarge, decode, gunzip
+from spiders.pagetext import BodyTooLarge, decode, gunzip, real_characters
 from spiders.problems import SourceProblem
 
 #: sitemaps read in one crawl, and how deep an index may nest
@@ -154,6 +154,8 @@ class SitemapConnector(Connector):
 def read_sitemap(body: bytes, now: datetime, zone: tzinfo = SHANGHAI) -> tuple[str, list[Entry]]:
     """("urlset" | "sitemapindex" | "", entries). Entities are not resolved, the network is not asked, broken XML is mended."""
     parser = lxml.etree.XMLParser(resolve_entities=False, no_network=True, recover=True, huge_tree=False)
+    # a title that was cut in the middle of an emoji must not cost the whole map; latin-1 leaves every other byte as it is
+    body = real_characters(body.decode("latin-1")).replace("\ufffd", "&#65533;").encode("latin-1")
     try:
         root = lxml.etree.fromstring(body.strip(), parser)
     except lxml.etree.XMLSyntaxError:
@@ -179,4 +181,5 @@ def read_sitemap(body: bytes, now: datetime, zone: tzinfo = SHANGHAI) -> tuple[s
 
 
 def _local(element: lxml.etree._Element) -> str:
-    return str(lxml.etree.QName(element).localname) if isinstance(element.tag, str) else ""
+    # not by QName, which refuses the tags that broken XML was mended to
+    return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
