@@ -280,7 +280,11 @@ def main() -> None:
         return
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        url = stack.enter_context(scratch_database("desk")) if args.postgres else f"sqlite:///{folder / 'desk.db'}"
+        url = (
+            stack.enter_context(scratch_database("desk"))
+            if args.postgres
+            else f"sqlite:///{folder / 'desk.db'}"
+        )
         db = Database(url, audit_key=AUDIT_KEY)
         stack.callback(db.close)
         upgrade(db.engine)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -38,7 +37,7 @@ def write(home: Installation, file: Path | None, actor: str, now: datetime) -> E
             metadata.write_text(
                 json.dumps(described(home, target, now), ensure_ascii=False, indent=1), "utf-8"
             )
-    except (OSError, sqlite3.Error) as exc:
+    except OSError as exc:
         raise Problem(f"{target}: cannot be written: {exc}; make room or give another path") from exc
     with home.db.transaction() as session:
         lifecycle.record_act(

@@ -178,7 +178,7 @@ _INDEXES = (
 
 
 def write(session: Session, bundle: Bundle, file: Path, now: datetime) -> dict[str, int]:
-    """Write the copy anew and put it in the place of the old one at once; rows by table. Raises OSError and sqlite3.Error."""
+    """Write the copy anew and put it in the place of the old one at once; rows by table. Raises OSError."""
     file.parent.mkdir(parents=True, exist_ok=True)
     half = file.with_name(f".{file.name}.{os.getpid()}.new")
     half.unlink(missing_ok=True)
@@ -186,6 +186,8 @@ def write(session: Session, bundle: Bundle, file: Path, now: datetime) -> dict[s
     try:
         counts = _fill(session, bundle, half, now)
         half.replace(file)
+    except sqlite3.Error as exc:  # a full disk is told by SQLite in its own words
+        raise OSError(str(exc)) from exc
     finally:
         half.unlink(missing_ok=True)
     return counts
