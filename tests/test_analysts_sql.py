@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import update
 
 from commands import export
+from console import words
 from console.api import sql as api_sql
 from console.views.sql import EXAMPLES
 from incidents import analysts_sql, queries, snapshot
@@ -298,6 +299,18 @@ def test_the_page_shows_rows_mistakes_and_the_same_as_csv(town: World) -> None:
     assert ">SELECT * FROM posts</textarea>" in wrong.text
     file = submit(browser, html, "/sql", sql="SELECT '=1+1' AS a, 2 AS b, NULL AS c", **{"as": "csv"})
     assert list(csv.reader(io.StringIO(file.text.lstrip("\ufeff")))) == [["a", "b", "c"], ["'=1+1", "2", ""]]
+
+
+def test_every_table_and_column_has_a_word() -> None:
+    assert set(words.SQL_TABLES) == set(snapshot.SCHEMA)
+    described = {
+        f"{table}.{column}"
+        for table, (_, columns) in snapshot.SCHEMA.items()
+        for column, (_, meaning) in columns.items()
+        if meaning
+    }
+    assert set(words.SQL_COLUMNS) == described
+    assert set(words.SQL_EXAMPLES) == set(EXAMPLES)
 
 
 def test_the_page_is_for_analysts(town: World) -> None:
