@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from threading import BoundedSemaphore
@@ -18,6 +19,7 @@ from console.api.problems import RESPONSES, ApiProblem
 from console.context import Visit
 from incidents import analysts_sql, lifecycle, snapshot
 from incidents.analysts_sql import SqlAnswer
+from incidents.models import IncidentEvent
 from incidents.states import Refused
 
 router = APIRouter(prefix="/api/sql", tags=["sql"], route_class=Tagged, responses=RESPONSES)
@@ -82,8 +84,17 @@ def need_sql(here: Visit) -> None:
         raise ApiProblem(403, "SQL 查询没有开启（api.sql），请与管理员联系。")
 
 
-def run(request: Request, here: Visit, sql: str, channel: str) -> tuple[SqlAnswer, int]:
-    """Ask, and write down who asked what with which outcome; the answer and its milliseconds.
+@dataclass(frozen=True)
+class Ran:
+    """One query that ran: its answer, its milliseconds, and its event in the record."""
+
+    answer: SqlAnswer
+    took_ms: int
+    event: IncidentEvent
+
+
+def run(request: Request, here: Visit, sql: str, channel: str) -> Ran:
+    """Ask, and write down who asked what with which outcome.
 
     Raises incidents.states.Refused with a sentence, ApiProblem 503 when too many ask at once.
     """
@@ -91,7 +102,7 @@ def run(request: Request, here: Visit, sql: str, channel: str) -> tuple[SqlAnswe
     gate: BoundedSemaphore = request.app.state.sql_gate
     if not gate.acquire(blocking=False):
         raise ApiProblem(503, "已有 {n} 条查询在执行，请稍后再试。", n=AT_ONCE, headers={"Retry-After": "5"})
-    began, outcome = time.monotonic(), "failed"
+    began = time.monotonic()
     try:
         answer = analysts_sql.ask(
             copy_of(here),
@@ -100,22 +111,28 @@ def run(request: Request, here: Visit, sql: str, channel: str) -> tuple[SqlAnswe
             seconds=limits.sql_seconds,
             memory_mb=limits.sql_memory_mb,
         )
-        outcome = f"{len(answer.rows)} rows"
     except Refused as refused:
-        outcome = refused.en[:200]
+        _record(here, sql, refused.en[:200], channel)
+        raise
+    except Exception:
+        _record(here, sql, "failed", channel)
         raise
     finally:
         gate.release()
-        with here.console.db.transaction() as session:
-            lifecycle.record_act(
-                session,
-                "sql_asked",
-                {"sql": sql[:LONGEST].replace("\x00", ""), "outcome": outcome, **by_token(here)},
-                actor=here.account.login,
-                channel=channel,
-                now=here.now,
-            )
-    return answer, round((time.monotonic() - began) * 1000)
+    event = _record(here, sql, f"{len(answer.rows)} rows", channel)
+    return Ran(answer, round((time.monotonic() - began) * 1000), event)
+
+
+def _record(here: Visit, sql: str, outcome: str, channel: str) -> IncidentEvent:
+    with here.console.db.transaction() as session:
+        return lifecycle.record_act(
+            session,
+            "sql_asked",
+            {"sql": sql[:LONGEST].replace("\x00", ""), "outcome": outcome, **by_token(here)},
+            actor=here.account.login,
+            channel=channel,
+            now=here.now,
+        )
 
 
 @router.get("/schema")
@@ -148,11 +165,16 @@ def ask_sql(request: Request, question: Question, here: Annotated[Visit, Depends
     """One SELECT on the de-identified copy. It is written into the audit chain, word for word."""
     need_sql(here)
     try:
-        answer, took = run(request, here, question.sql, "api")
+        ran = run(request, here, question.sql, "api")
     except Refused as refused:
         raise ApiProblem(
             422, "{sentence}", at="body.sql", sentence=refused.en if here.lang == "en" else refused.zh
         ) from refused
+    answer = ran.answer
     return Rows(
-        columns=answer.columns, rows=answer.rows, more=answer.more, made_at=answer.made_at, took_ms=took
+        columns=answer.columns,
+        rows=answer.rows,
+        more=answer.more,
+        made_at=answer.made_at,
+        took_ms=ran.took_ms,
     )

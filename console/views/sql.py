@@ -14,6 +14,7 @@ from console.forms import Posted, own_form
 from console.render import page
 from console.say import Say
 from console.sheets import csv_of
+from console.watermark import mark
 from incidents import snapshot
 from incidents.analysts_sql import SqlAnswer
 from incidents.api_tokens import SCOPES
@@ -93,17 +94,19 @@ def ask(
     """Run it and show the rows, or send them as CSV."""
     sql = form.text("sql", LONGEST)
     try:
-        answer, took = run(request, here, sql, "console")
+        ran = run(request, here, sql, "console")
     except Refused as refused:
         return _show(here, sql, error=refused.en if here.lang == "en" else refused.zh, status=422)
     except ApiProblem as problem:
         return _show(here, sql, error=here.t(problem.msgid, **problem.values), status=problem.status)
     if form.get("as") == "csv":
         name = f"quansheng-sql-{Say(here).local(here.now):%Y%m%d-%H%M}.csv"
-        cells = (["" if cell is None else cell for cell in row] for row in [answer.columns, *answer.rows])
+        # one more cell of the head says who took it: no row of data more
+        head = [*ran.answer.columns, mark(here, ran.event, here.t("SQL 查询"))]
+        cells = (["" if cell is None else cell for cell in row] for row in [head, *ran.answer.rows])
         return StreamingResponse(
             csv_of(cells),
             media_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )
-    return _show(here, sql, answer=answer, took=took)
+    return _show(here, sql, answer=ran.answer, took=ran.took_ms)
