@@ -21,7 +21,7 @@ from incidents.session import Database
 T0 = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
 #: few characters, so that random texts and queries meet often: hanzi (one beyond U+FFFF, one of Unicode 15),
 #: full and half width, capitals, punctuation, spaces, emoji, and characters special to SQL, FTS5 and patterns
-ALPHABET = "停水电济南\U00020000\U000323afaAＡb1１é，。,.?*%_'\\^-| \n　😀🈳(["
+ALPHABET = "停水电電济南\U00020000\U000323afaAＡb1１é，。,.?*%_'\\^-| \n　😀🈳(["
 texts = st.text(ALPHABET, max_size=24)
 words = st.text(ALPHABET, min_size=1, max_size=8)
 PROPERTY = settings(
@@ -122,6 +122,10 @@ def test_operators_mean_the_same_in_the_index_as_in_plain_words(
         ("医院~3 孩子", "医院里的孩子", "医院"),
         ("（停水 ｜ 停电） －历下", "停水市中", "停水历下"),
         ("ＷＩＦＩ", "没有wifi", "没有 wi fi"),
+        # traditional and simplified are two characters; full and half width are one
+        ("電梯壞", "電梯壞了", "电梯坏了"),
+        ("１２３４５", "打12345", "打1234，5"),
+        ("𠀀𣎴", "住𠀀𣎴小区", "住𠀀，𣎴小区"),
         ("r1线", "地铁R1线停运", "地铁R1，线路停运"),
         ("3.5元", "每斤3.5元", "每斤35元"),
     ],
