@@ -7,6 +7,7 @@ lock for each, and several searches at once would wait for each other most of th
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -175,10 +176,9 @@ def joined(session: Session, ids: Any, at: Any, combo: Any) -> Any:
     return func.string_agg(func.concat(ids, ",", at, ",", combo), ",")
 
 
-def histogram(rows: Sequence[tuple[str, ...]], names: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Counts by each column of a few rows, the most frequent first."""
-    found: dict[str, dict[str, int]] = {name: {} for name in names}
-    for row in rows:
-        for name, value in zip(names, row, strict=True):
-            found[name][value] = found[name].get(value, 0) + 1
-    return {name: dict(sorted(count.items(), key=_frequent_first)) for name, count in found.items()}
+def histogram(columns: Sequence[Sequence[str]], names: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Counts of each column's values, the most frequent first."""
+    return {
+        name: dict(sorted(Counter(column).items(), key=_frequent_first))
+        for name, column in zip(names, columns, strict=True)
+    }

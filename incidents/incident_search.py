@@ -6,17 +6,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from math import floor
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import BigInteger, Text, cast, func, select
 from sqlalchemy.orm import Session
 
 from incidents.counting import histogram
 from incidents.grams import body_of
 from incidents.match import combos
-from incidents.models import Incident, IncidentPost, PostFacet, UtcDateTime
-from incidents.queries import IncidentView, get_incident
+from incidents.models import Incident, IncidentPost, PostFacet
+from incidents.queries import IncidentView, get_incidents
 from incidents.querylang import And, Facts, Field, Node, Not, Or, Query, fields_of, holds, parse
 
 #: what is counted of incidents
@@ -28,14 +27,14 @@ _OF_POSTS = ("source", "tone", "risk")
 class IncidentHits:
     """Found incidents, newest first; `next_before_id` asks for the next page.
 
-    `facets`: domain, district, state, level, department -> value -> incidents. `instants`: when each was detected.
+    `facets`: domain, district, state, level, department -> value -> incidents. `instants`: when each was detected, in seconds since 1970.
     """
 
     total: int
     rows: list[IncidentView]
     next_before_id: int | None = None
     facets: dict[str, dict[str, int]] = field(default_factory=dict)
-    instants: list[datetime] = field(default_factory=list)
+    instants: list[int] = field(default_factory=list)
     #: row id of the newest one, 0 when none was found
     newest_id: int = 0
 
@@ -74,7 +73,7 @@ def search_incidents(
         Incident.state,
         Incident.level,
         Incident.department,
-        func.coalesce(Incident.detected_at, Incident.first_posted_at, type_=UtcDateTime).label("at"),
+        _second(session, func.coalesce(Incident.detected_at, Incident.first_posted_at)).label("at"),
     ).order_by(Incident.id.desc())
     if states:
         statement = statement.where(Incident.state.in_([str(state) for state in states]))
@@ -98,17 +97,28 @@ def search_incidents(
         statement = statement.where(Incident.id.not_in(hidden))
     found = _matching(session, asked.node, list(session.execute(statement)))
     page = [row.id for row in found if before_id is None or row.id < before_id]
-    views = [get_incident(session, id_) for id_ in page[:limit]]
+    columns = list(zip(*found, strict=True)) if found else [()] * 9
     return IncidentHits(
         len(found),
-        [view for view in views if view is not None],
+        _views(session, page[:limit]),
         page[limit - 1] if len(page) > limit else None,
-        histogram(
-            [(row.domain, row.district, row.state, row.level, row.department) for row in found], FACETS
-        ),
-        [row.at for row in found],
+        histogram(columns[3:8], FACETS),
+        list(columns[8]),
         found[0].id if found else 0,
     )
+
+
+def _second(session: Session, value: Any) -> Any:
+    """Seconds since 1970 of a time: ten thousand of them are read faster than as times."""
+    if session.get_bind().dialect.name == "sqlite":
+        return cast(func.strftime("%s", func.substr(value, 1, 19), type_=Text), BigInteger)
+    return cast(func.floor(func.extract("epoch", value)), BigInteger)
+
+
+def _views(session: Session, ids: Sequence[int]) -> list[IncidentView]:
+    """A page of incidents, newest first; what was merged into one counts with it."""
+    views = {view.id: view for view in get_incidents(session, ids)}
+    return [views[id_] for id_ in ids if id_ in views]
 
 
 def _matching(session: Session, node: Node | None, rows: list[Any]) -> list[Any]:
@@ -122,22 +132,20 @@ def _matching(session: Session, node: Node | None, rows: list[Any]) -> list[Any]
         for name, values in _asked_of_posts(node)
         for value in values
     }
+    asked = [name for name in ("domain", "district", "state", "level", "department") if name in fields]
     return [
-        row for row in rows if holds(node, _comparable(row.title, row.number or ""), _facts(row, with_post))
+        row
+        for row in rows
+        if holds(node, _comparable(row.title, row.number or ""), _facts(row, asked, with_post))
     ]
 
 
-def _facts(row: Any, with_post: dict[tuple[str, str], set[int]]) -> Facts:
-    codes: dict[str, Collection[str]] = {
-        "domain": (row.domain,),
-        "district": (row.district,),
-        "state": (row.state,),
-        "level": (row.level,),
-        "department": (row.department,),
-    }
-    for name in _OF_POSTS:
-        codes[name] = [value for (of, value), ids in with_post.items() if of == name and row.id in ids]
-    return Facts(codes, (floor(row.at.timestamp()),))
+def _facts(row: Any, asked: Sequence[str], with_post: dict[tuple[str, str], set[int]]) -> Facts:
+    codes: dict[str, Collection[str]] = {name: (getattr(row, name),) for name in asked}
+    for (name, value), ids in with_post.items():
+        if row.id in ids:
+            codes[name] = (*codes.get(name, ()), value)
+    return Facts(codes, (row.at,))
 
 
 def _with_post(session: Session, name: str, value: str) -> set[int]:
