@@ -541,7 +541,14 @@ class ConsoleServer:
         app = create_app(home.db, home.bundle, home.keys, clock)
         self._live = app.state.live
         self._server = uvicorn.Server(
-            uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=5,
+                # whoever names people in headers is told by the true address, not by one in a header
+                proxy_headers=not home.settings.gateway.header,
+            )
         )
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._socket]}, name="console", daemon=True

@@ -16,6 +16,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    IPvAnyNetwork,
     SecretStr,
     ValidationError,
     ValidationInfo,
@@ -432,6 +433,23 @@ class SigninSettings(_Section):
         description="Roles that must use one-time codes as second factor (等保三级 asks two factors); others may.",
     )
 
+    group_roles: dict[str, str] = Field(
+        {},
+        description="Groups of the sign-in services and the role each gives, e.g. {'yq-duty' = 'duty', 'yq-edu' = 'department:edu'};"
+        " the first that a person is in counts. Nobody gets an account without one.",
+    )
+
+    @field_validator("group_roles")
+    @classmethod
+    def _known(cls, given: dict[str, str]) -> dict[str, str]:
+        for group, role in given.items():
+            name, _, unit = role.partition(":")
+            if name not in ROLES or (name == "department") != bool(unit):
+                raise ValueError(
+                    f"{group}: {role!r} is no role; one of {', '.join(ROLES)} expected, a clerk as 'department:ID'"
+                )
+        return given
+
     @field_validator("totp_roles")
     @classmethod
     def _roles(cls, roles: tuple[str, ...]) -> tuple[str, ...]:
@@ -439,6 +457,54 @@ class SigninSettings(_Section):
         if unknown:
             raise ValueError(f"unknown role {unknown[0]!r}; one of {', '.join(ROLES)} expected")
         return roles
+
+
+class OidcSettings(_Section):
+    """Sign-in by OpenID Connect. Off while no issuer is given."""
+
+    issuer: str = Field("", description="Address of the issuer, as its discovery document says it.")
+    client_id: str = Field(
+        "", description="Name of this console there; its way back is <link_base>/sign-in/oidc/back."
+    )
+    client_secret: SecretStr = Field(SecretStr(""), description="Its secret, from the environment.")
+    scope: str = Field("openid profile", description="What is asked for; `openid` must be in it.")
+    name_claim: str = Field("name", description="Claim with the person's name.")
+    groups_claim: str = Field("groups", description="Claim with the groups (a list, or a text with commas).")
+
+
+class CasSettings(_Section):
+    """Sign-in by CAS, protocol 3. Off while no address is given."""
+
+    url: str = Field("", description="Address of the CAS server, e.g. https://cas.example.gov.cn/cas.")
+    name_attribute: str = Field("displayName", description="Attribute with the person's name.")
+    groups_attribute: str = Field("memberOf", description="Attribute with the groups.")
+
+
+class LdapSettings(_Section):
+    """Sign-in with the password of an LDAP or AD directory. Off while no address is given; needs `pip install quansheng[ldap]`."""
+
+    url: str = Field("", description="ldaps://host or ldap://host (then with StartTLS).")
+    start_tls: bool = Field(True, description="Encrypt an ldap:// connection before anything is sent.")
+    bind_dn: str = Field("", description="Account that may search; empty searches anonymously.")
+    bind_password: SecretStr = Field(SecretStr(""), description="Its password, from the environment.")
+    base: str = Field("", description="Where people are looked for.")
+    login_attribute: str = Field(
+        "uid", description="Attribute that is typed as login name (AD: sAMAccountName)."
+    )
+    name_attribute: str = Field("displayName", description="Attribute with the person's name.")
+    groups_attribute: str = Field("memberOf", description="Attribute with the groups.")
+
+
+class GatewaySettings(_Section):
+    """Sign-in by a trusted gateway that names the person in a header. Off while no header is given."""
+
+    header: str = Field("", description="Header with the person's login, e.g. X-Remote-User.")
+    name_header: str = Field("", description="Header with the person's name, percent-encoded UTF-8.")
+    groups_header: str = Field("", description="Header with the groups, with commas between.")
+    proxies: tuple[IPvAnyNetwork, ...] = Field(
+        (),
+        description="Addresses or networks of the gateway; from anywhere else the headers are not looked at.",
+    )
 
 
 class ReportSettings(_Section):
@@ -539,6 +605,10 @@ class Settings(BaseSettings):
     console: ConsoleSettings = ConsoleSettings()
     api: ApiSettings = ApiSettings()
     signin: SigninSettings = SigninSettings()
+    oidc: OidcSettings = OidcSettings()
+    cas: CasSettings = CasSettings()
+    ldap: LdapSettings = LdapSettings()
+    gateway: GatewaySettings = GatewaySettings()
     reports: ReportSettings = ReportSettings()
     privacy: PrivacySettings = PrivacySettings()
     evidence: EvidenceSettings = EvidenceSettings()

@@ -46,6 +46,7 @@ from console.views import (
     roster,
     search,
     searches,
+    signin,
     slack,
     sql,
     state,
@@ -80,6 +81,7 @@ def create_app(db: Database, bundle: Bundle, keys: Keys, now: Callable[[], datet
     app.state.api_pace = Pace()
     app.state.sql_gate = BoundedSemaphore(api_sql.AT_ONCE)
     for module in (
+        signin,
         auth,
         unmask,
         account,

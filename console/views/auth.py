@@ -23,7 +23,9 @@ from console.passwords import (
 )
 from console.render import page
 from console.security import form_token
+from console.services import NotKnown, gateway
 from console.signin import OWN_FACTOR, device_of, enter, is_locked, local_path, note_failure, set_cookie
+from console.views import signin
 from incidents import accounts, lifecycle
 
 router = APIRouter(include_in_schema=False)
@@ -42,6 +44,7 @@ def login_page(here: Visit, *, goal: str, error: str = "", login: str = "", stat
         error=error,
         login=login,
         token=form_token(here.console.keys.sessions, pre),
+        services=signin.offered(here),
     )
     answer.set_cookie(PRE_COOKIE, pre, httponly=True, samesite="lax", secure=here.console.secure)
     return answer
@@ -54,6 +57,9 @@ def show_login(here: Annotated[Visit, Depends(visit)], goal: str = "/") -> Respo
         return RedirectResponse(local_path(goal), 303)
     if here.half is not None:
         return RedirectResponse("/login/" + here.half.pending, 303)
+    named = gateway.person(here.console.bundle.settings.gateway, here.request)
+    if named is not None:
+        return signin.welcome(here, "header", named, goal)
     return login_page(here, goal=goal)
 
 
@@ -66,6 +72,10 @@ def log_in(here: Annotated[Visit, Depends(visit)], form: Annotated[Posted, Depen
         account = accounts.get_by_login(session, login)
     usable = account is not None and not account.disabled and not is_locked(account, here)
     right = verify_password(account.password_hash if account and usable else None, password)
+    if account is None and here.console.bundle.settings.ldap.url:
+        return _by_directory(here, login, password, form.text("goal"))
+    if account is not None and account.origin == "ldap" and usable:
+        return _by_directory(here, login, password, form.text("goal"))
     if account is None or not right:
         note_failure(here, account, counts=usable)
         rules = here.console.bundle.settings.signin
@@ -74,6 +84,26 @@ def log_in(here: Annotated[Visit, Depends(visit)], form: Annotated[Posted, Depen
     answer = enter(here, account, form.text("goal"))
     answer.delete_cookie(PRE_COOKIE)
     return answer
+
+
+def _by_directory(here: Visit, login: str, password: str, goal: str) -> Response:
+    """Somebody without a local password: the directory is asked. Wrong ones count as everywhere."""
+    from console.services import directory
+
+    rules = here.console.bundle.settings.signin
+    with here.console.db.reading() as session:
+        account = accounts.get_by_subject(session, "ldap", login.lower())
+    try:
+        found = None
+        if not is_locked(account, here):
+            found = directory.person(here.console.bundle.settings.ldap, login, password)
+    except NotKnown as exc:
+        return signin.refused(here, "ldap", str(exc), reachable=False)
+    if found is None:
+        note_failure(here, account, counts=not is_locked(account, here))
+        error = here.t(WRONG, n=rules.failures, m=rules.lock_min)
+        return login_page(here, goal=goal, error=error, login=login, status=401)
+    return signin.welcome(here, "ldap", found, goal)
 
 
 @router.post("/logout")
