@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import text
 
 import cli
-from incidents import lifecycle
+from incidents import accounts, lifecycle
 from incidents.installation import open_installation
 from incidents.judgements import add_post, open_watching
 from incidents.posts import NewPost, save_posts
@@ -492,3 +492,38 @@ sources:
         "\n", " "
     )
     assert answer.out.startswith("Good:")
+
+
+def test_a_token_is_made_listed_and_revoked_and_a_copy_is_written(
+    quansheng: Quansheng, tmp_path: Path
+) -> None:
+    assert quansheng("init", ".").code == 0
+    home = open_installation(tmp_path / "quansheng.toml")
+    with home.db.transaction() as session:
+        accounts.create_account(
+            session,
+            login="wen",
+            display_name="文析",
+            role="analyst",
+            password_hash="x",
+            now=datetime.now(UTC),
+        )
+    home.db.close()
+    made = quansheng("token", "make", "wen", "--name", "notebook", "--scope", "read:posts", "--json")
+    value = json.loads(made.out)["token"]
+    listed = quansheng("token", "list")
+    assert "notebook" in listed.out
+    assert value not in listed.out
+    for wrong, word in (
+        (("wen", "--name", "x", "--scope", "everything"), "--scope everything"),
+        (("wen", "--name", "x", "--scope", "sql", "--days", "0"), "--days 0"),
+        (("nobody", "--name", "x", "--scope", "sql"), "no account nobody"),
+    ):
+        refused = quansheng("token", "make", *wrong)
+        assert (refused.code, word in refused.err) == (1, True), refused.err
+    assert "is revoked" in quansheng("token", "revoke", "1").out
+    assert json.loads(quansheng("token", "list", "wen", "--json").out)[0]["state"] == "revoked"
+    assert quansheng("token", "revoke", "9").code == 1
+    written = quansheng("export", "--sqlite", "copy.db", "--json")
+    assert json.loads(written.out)["rows"]["post"] == 0
+    assert (tmp_path / "copy-metadata.json").is_file()
