@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, time, timedelta, tzinfo
 from typing import Any
 
+from commands.lengths import span
 from config.settings import ConfigError
 from incidents.backfills import BackfillView, list_backfills
 from incidents.installation import Installation
@@ -33,14 +34,6 @@ def line(view: BackfillView, zone: tzinfo) -> str:
         f", about {span(view.remaining)} left" if view.remaining is not None and view.state != "done" else ""
     )
     return f"{view.source_id}: {view.pages} pages, {view.found} entries, {view.saved} new posts{back}{share}{left}"
-
-
-def span(length: timedelta) -> str:
-    """A length of time for people."""
-    minutes = length.total_seconds() / 60
-    if minutes < 2:
-        return f"{length.total_seconds():.0f} s"
-    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
 def run(

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from commands.lengths import span
 from config.domains import domain_label
 from config.i18n import translator
 from console.words import word
@@ -219,13 +220,3 @@ def coverage_of(home: Installation, now: datetime, weeks: int) -> Coverage:
 
 def _seconds(length: timedelta | None) -> float | None:
     return length.total_seconds() if length is not None else None
-
-
-def span(length: timedelta | None) -> str:
-    """A length in one unit."""
-    if length is None:
-        return "-"
-    minutes = length.total_seconds() / 60
-    if abs(minutes) < 120:
-        return f"{minutes:.0f} min"
-    return f"{minutes / 60:.1f} h" if abs(minutes) < 2880 else f"{minutes / 1440:.1f} d"

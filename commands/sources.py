@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from commands.coverage import span
+from commands.lengths import span
 from config.i18n import retold, translator
 from config.sources import Source
 from console.words import word

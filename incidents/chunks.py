@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
-#: values of one statement; SQLite of old took 999
+#: values of one statement, or rows where a row has a score of them: SQLite takes 32,766 parameters
 SIZE = 400
 
 

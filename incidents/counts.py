@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
+from incidents.chunks import chunks
 from incidents.models import JsonDict, PostCount
 
 LEAST, MOST = timedelta(hours=1), timedelta(days=1)
@@ -36,10 +37,10 @@ def keep_counts(session: Session, measures: Sequence[Measure]) -> int:
         return 0
     last: dict[int, datetime] = {}
     ids = list(wanted)
-    for at in range(0, len(ids), 400):
+    for chunk in chunks(ids):
         query = (
             select(PostCount.post_id, func.max(PostCount.at))
-            .where(PostCount.post_id.in_(ids[at : at + 400]))
+            .where(PostCount.post_id.in_(chunk))
             .group_by(PostCount.post_id)
         )
         last.update({row[0]: row[1] for row in session.execute(query)})

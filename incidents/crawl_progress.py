@@ -8,17 +8,16 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from incidents import hot_titles
+from incidents.chunks import chunks
 from incidents.models import JsonDict, Post, SourceState
 
 #: ids asked for in one statement; SQLite takes 32,766 parameters
-_CHUNK = 500
 
 
 def known_ids(session: Session, source_id: str, external_ids: Sequence[str]) -> set[str]:
     """Those of `external_ids` under which a post or hot title of this source is stored."""
     found: set[str] = set()
-    for at in range(0, len(external_ids), _CHUNK):
-        chunk = external_ids[at : at + _CHUNK]
+    for chunk in chunks(external_ids):
         query = select(Post.external_id).where(Post.source_id == source_id, Post.external_id.in_(chunk))
         found.update(session.scalars(query))
     if len(found) < len(external_ids):

@@ -16,13 +16,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from incidents import evidence
+from incidents.chunks import chunks
 from incidents.evidence import EvidenceView
 from incidents.models import IncidentEvent, Post, PostRevision
 from incidents.revisions import content_sha256
 from incidents.vault import Damaged, Vault
 from incidents.warc import read
-
-_CHUNK = 500
 
 
 @dataclass(frozen=True)
@@ -212,8 +211,8 @@ def _sha256(path: Path) -> str:
 def _texts(session: Session, rows: list[EvidenceView], numbers: Mapping[int, str]) -> tuple[int, list[Fault]]:
     """Posts whose stored text is not the one of which the digest was recorded."""
     compared, wrong = 0, []
-    for at in range(0, len(rows), _CHUNK):
-        chunk = {row.post_id: row for row in rows[at : at + _CHUNK]}
+    for part in chunks(rows):
+        chunk = {row.post_id: row for row in part}
         before = _before_edits(session, list(chunk))
         query = select(Post.id, Post.title, Post.text).where(Post.id.in_(chunk))
         for id_, title, text in session.execute(query):

@@ -15,6 +15,7 @@ from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from incidents import hot_verdicts
+from incidents.chunks import chunks
 from incidents.hot_verdicts import Said
 from incidents.lifecycle import fold, history_of
 from incidents.models import HotTitle, Incident, JsonDict, Meta, Post
@@ -28,7 +29,6 @@ MARK = "trend"
 AROUND = timedelta(days=7)
 #: key of `meta`: titles stored as posts by earlier versions were moved
 _MOVED = "hot_titles_moved"
-_CHUNK = 400
 
 
 def is_title(provenance: JsonDict) -> bool:
@@ -75,8 +75,7 @@ def keep(session: Session, titles: Sequence[NewPost]) -> int:
 def known(session: Session, source_id: str, external_ids: Sequence[str]) -> set[str]:
     """Those of the ids under which a title of this source is stored."""
     found: set[str] = set()
-    for at in range(0, len(external_ids), _CHUNK):
-        chunk = external_ids[at : at + _CHUNK]
+    for chunk in chunks(external_ids):
         found.update(
             session.scalars(
                 select(HotTitle.external_id).where(

@@ -10,10 +10,9 @@ from typing import Any
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
+from incidents.chunks import chunks
 from incidents.counts import interactions
 from incidents.models import Incident, IncidentHour, IncidentPost, Judgement, Post
-
-_CHUNK = 400
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def recent_texts(session: Session, limit: int) -> list[JudgedText]:
 def standings(session: Session, ids: Sequence[int]) -> dict[int, Standing]:
     """How the incidents of these ids stand; unknown ids are left out."""
     found: dict[int, Standing] = {}
-    for at in range(0, len(ids), _CHUNK):
+    for chunk in chunks(ids):
         query = select(
             Incident.id,
             Incident.state,
@@ -93,7 +92,7 @@ def standings(session: Session, ids: Sequence[int]) -> dict[int, Standing]:
             Incident.voices,
             Incident.first_posted_at,
             Incident.last_post_at,
-        ).where(Incident.id.in_(list(ids[at : at + _CHUNK])))
+        ).where(Incident.id.in_(chunk))
         rows: list[Any] = list(session.execute(query))
         found.update({row[0]: Standing(*row) for row in rows})
     return found
@@ -206,9 +205,9 @@ def hour_volumes(session: Session, start: datetime, end: datetime) -> dict[datet
 def found_real(session: Session, ids: Sequence[int]) -> set[int]:
     """Those of these incidents that a person confirmed, whatever became of them, a false alarm excepted."""
     found: set[int] = set()
-    for at in range(0, len(ids), _CHUNK):
+    for chunk in chunks(ids):
         query = select(Incident.id).where(
-            Incident.id.in_(list(ids[at : at + _CHUNK])),
+            Incident.id.in_(chunk),
             Incident.confirmed_at.is_not(None),
             Incident.state != "false_alarm",
         )

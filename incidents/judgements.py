@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.util import identity_key
 
 from incidents import evidence_due, labels
+from incidents.chunks import chunks
 from incidents.dialect import insert_into
 from incidents.models import (
     Incident,
@@ -27,8 +28,6 @@ from incidents.models import (
     Post,
     UtcDateTime,
 )
-
-_CHUNK = 400
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,8 @@ def save_judgements(session: Session, items: Sequence[NewJudgement], now: dateti
     """
     ids = [item.post_id for item in items]
     there: set[int] = set()
-    for at in range(0, len(ids), _CHUNK):
-        there.update(session.scalars(select(Post.id).where(Post.id.in_(ids[at : at + _CHUNK]))))
+    for chunk in chunks(ids):
+        there.update(session.scalars(select(Post.id).where(Post.id.in_(chunk))))
     rows = {item.post_id: _values(item, now) for item in items if item.post_id in there}
     if not rows:
         return 0
@@ -99,9 +98,9 @@ def save_judgements(session: Session, items: Sequence[NewJudgement], now: dateti
         index_elements=["post_id"], set_={name: insert.excluded[name] for name in columns}
     )
     values = list(rows.values())
-    for at in range(0, len(values), _CHUNK):
-        session.execute(statement, values[at : at + _CHUNK])
-        done = [row["post_id"] for row in values[at : at + _CHUNK]]
+    for part in chunks(values):
+        session.execute(statement, list(part))
+        done = [row["post_id"] for row in part]
         session.execute(
             update(Post)
             .where(Post.id.in_(done))

@@ -19,6 +19,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from config.domains import IDS
+from incidents.chunks import chunks
 from incidents.models import Incident, IncidentPost, Judgement, Label, Post
 from incidents.states import FALSE_ALARM_REASONS
 
@@ -36,7 +37,6 @@ PLACE_KINDS = ("merge", "split", "outside")
 KINDS = (*VALUES, *PLACE_KINDS, "false_alarm", "restored")
 #: of an incident that was merged or kept apart, its first posts stand for it in pairs
 PAIR_POSTS = 5
-_CHUNK = 400
 
 
 @dataclass(frozen=True)
@@ -123,20 +123,14 @@ def latest(session: Session, post_ids: Iterable[int]) -> dict[int, dict[str, Lab
     """For each of these posts that has labels: kind -> the latest one."""
     ids = sorted(set(post_ids))
     found: dict[int, dict[str, LabelView]] = {}
-    for at in range(0, len(ids), _CHUNK):
+    for chunk in chunks(ids):
         newest = (
-            select(func.max(Label.id))
-            .where(Label.post_id.in_(ids[at : at + _CHUNK]))
-            .group_by(Label.post_id, Label.kind)
+            select(func.max(Label.id)).where(Label.post_id.in_(chunk)).group_by(Label.post_id, Label.kind)
         )
         rows = session.scalars(select(Label).where(Label.id.in_(newest)).order_by(Label.id)).all()
         if not rows:
             continue  # the usual case: a batch of new posts
-        first = (
-            select(func.min(Label.id))
-            .where(Label.post_id.in_(ids[at : at + _CHUNK]))
-            .group_by(Label.post_id, Label.kind)
-        )
+        first = select(func.min(Label.id)).where(Label.post_id.in_(chunk)).group_by(Label.post_id, Label.kind)
         said = select(Label.post_id, Label.kind, Label.was).where(Label.id.in_(first))
         machine = {(row[0], row[1]): row[2] for row in session.execute(said)}
         for row in rows:

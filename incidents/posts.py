@@ -6,7 +6,7 @@ Everything here works in the caller's transaction. Texts come in redacted; nothi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from sqlalchemy import func, select, text, tuple_, update
 from sqlalchemy.orm import Session
 
 from incidents import hot_titles, stops
+from incidents.chunks import chunks
 from incidents.counts import Measure, keep_counts
 from incidents.dialect import insert_into
 from incidents.grams import storable
@@ -22,8 +23,6 @@ from incidents.index import IndexRow, add_to_index
 from incidents.models import JsonDict, Post, Quarantine
 from incidents.revisions import Reading, content_sha256, note_edits
 
-#: rows per statement; SQLite takes 32,766 parameters
-_CHUNK = 400
 #: key of PostgreSQL's advisory lock: one saver at a time, so that equal posts with two ids are seen
 _SAVERS = 7_302_018_001
 #: key of `provenance` that holds the number of the back-fill by which a post was collected
@@ -145,7 +144,7 @@ def other_texts(session: Session, posts: Sequence[NewPost]) -> set[tuple[str, st
     """(source_id, external_id) of those `posts` that are stored with another text: save_posts would drop them as repeats."""
     given = {_identity(row): (post, row["content_sha256"]) for post in posts for row in [_values(post)]}
     found: set[tuple[str, str]] = set()
-    for chunk in _chunks(list(given)):
+    for chunk in chunks(list(given)):
         query = select(Post.source_id, Post.external_id, Post.content_sha256).where(
             tuple_(Post.source_id, Post.external_id).in_(chunk)
         )
@@ -186,10 +185,6 @@ def _short(external_id: str) -> str:
     return f"{external_id[:135]}~{hashlib.sha256(external_id.encode()).hexdigest()}"
 
 
-def _chunks(items: Sequence[Any], size: int = _CHUNK) -> Iterable[Sequence[Any]]:
-    return (items[at : at + size] for at in range(0, len(items), size))
-
-
 def _identity(row: dict[str, Any]) -> tuple[str, str]:
     return row["source_id"], row["external_id"]
 
@@ -216,7 +211,7 @@ def _split(
     known: dict[tuple[Any, ...], dict[str, Any]] = {}
     identity = tuple_(Post.source_id, Post.external_id)
     conditions = []
-    for chunk in _chunks(rows):
+    for chunk in chunks(rows):
         conditions.append(identity.in_([_identity(row) for row in chunk]))
         conditions.append(Post.content_sha256.in_([row["content_sha256"] for row in chunk]))
     for condition in conditions:
@@ -252,7 +247,7 @@ def _insert(session: Session, rows: list[dict[str, Any]]) -> dict[int, dict[str,
         .on_conflict_do_nothing(index_elements=["source_id", "external_id"])
         .returning(Post.id, Post.source_id, Post.external_id)
     )
-    for chunk in _chunks(rows):
+    for chunk in chunks(rows):
         for id_, source, external in session.execute(statement, list(chunk)):
             ids[source, external] = id_
     stored = [row for row in rows if _identity(row) in ids]

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from config.settings import PrivacySettings
 from incidents import evidence, hot_titles, proposals, stops
 from incidents.beats import beat, get_beat
+from incidents.chunks import chunks
 from incidents.index import compact_index, remove_from_index
 from incidents.lifecycle import record_act
 from incidents.models import (
@@ -33,7 +34,6 @@ from incidents.models import (
 )
 from incidents.stops import Scope, Stops, spellings
 
-_BATCH = 500
 #: sign of life of the daily look whether objections are kept
 CHECKED = "objections.check"
 
@@ -232,7 +232,7 @@ def _remove_set_aside(session: Session, scope: Scope, target: str) -> int:
         if asked.of_source(row.origin.partition("/")[0])
         or any(asked.of_url(one) for one in _addresses(row.payload))
     ]
-    for chunk in _chunks(ids):
+    for chunk in chunks(ids):
         session.execute(delete(Quarantine).where(Quarantine.id.in_(chunk)))
     return len(ids)
 
@@ -294,7 +294,7 @@ def _free(session: Session, until: datetime) -> list[int]:
 def _of_incidents_over(session: Session, until: datetime) -> list[int]:
     ids = _over_since(session, until)
     found: list[int] = []
-    for chunk in _chunks(ids):
+    for chunk in chunks(ids):
         query = (
             select(Post.id)
             .join(IncidentPost, IncidentPost.post_id == Post.id)
@@ -330,7 +330,7 @@ def _over_since(session: Session, until: datetime) -> list[int]:
 def _remove_posts(session: Session, ids: Sequence[int], now: datetime) -> None:
     if ids:
         proposals.forget_posts(session, ids, now)
-    for chunk in _chunks(ids):
+    for chunk in chunks(ids):
         remove_from_index(session, chunk)
         session.execute(
             update(Judgement)
@@ -349,11 +349,7 @@ def _remove_empty_clusters(session: Session, until: datetime) -> int:
         Incident.state == "watching", Incident.last_post_at < until, ~held.exists()
     )
     ids = list(session.scalars(query))
-    for chunk in _chunks(ids):
+    for chunk in chunks(ids):
         session.execute(delete(IncidentHour).where(IncidentHour.incident_id.in_(chunk)))
         session.execute(delete(Incident).where(Incident.id.in_(chunk)))
     return len(ids)
-
-
-def _chunks(ids: Sequence[int]) -> Iterable[Sequence[int]]:
-    return (ids[at : at + _BATCH] for at in range(0, len(ids), _BATCH))

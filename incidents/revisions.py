@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from incidents.chunks import chunks
 from incidents.index import IndexRow, add_to_index, remove_from_index
 from incidents.models import JsonDict, Judgement, Post, PostRevision
 
@@ -166,8 +167,8 @@ def last_edits(session: Session, post_ids: Iterable[int]) -> dict[int, RevisionV
     """The last edit of each of these posts; those that were never edited are left out."""
     ids = list(post_ids)
     found: dict[int, RevisionView] = {}
-    for at in range(0, len(ids), 400):
-        query = select(PostRevision).where(PostRevision.post_id.in_(ids[at : at + 400]))
+    for chunk in chunks(ids):
+        query = select(PostRevision).where(PostRevision.post_id.in_(chunk))
         found.update({row.post_id: _view(row) for row in session.scalars(query.order_by(PostRevision.id))})
     return found
 
@@ -176,9 +177,9 @@ def words_before(session: Session, post_ids: Iterable[int]) -> dict[int, tuple[s
     """All that these posts said before their edits, the oldest first; those that were never edited are left out."""
     ids = list(post_ids)
     found: dict[int, tuple[str, ...]] = {}
-    for at in range(0, len(ids), 400):
+    for chunk in chunks(ids):
         query = select(PostRevision.post_id, PostRevision.old_title, PostRevision.old_text)
-        query = query.where(PostRevision.post_id.in_(ids[at : at + 400])).order_by(PostRevision.id)
+        query = query.where(PostRevision.post_id.in_(chunk)).order_by(PostRevision.id)
         for id_, title, text in session.execute(query):
             found[id_] = (*found.get(id_, ()), f"{title}\n{text}".strip())
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from incidents.chunks import chunks
 from incidents.models import JsonDict, SourceState
 
 #: states in which the source answered as it should; any other counts as a failure in a row (incidents.source_health decides)
@@ -70,8 +71,6 @@ _LIGHT: tuple[Any, ...] = (
     SourceState.failures,
     SourceState.posts_total,
 )
-#: ids asked for in one statement
-_CHUNK = 500
 
 
 def list_states(session: Session) -> list[SourceView]:
@@ -83,7 +82,7 @@ def list_states(session: Session) -> list[SourceView]:
 def states_of(session: Session, source_ids: Iterable[str]) -> dict[str, SourceView]:
     """Those of `source_ids` that were ever fetched, without their cursors."""
     found: dict[str, SourceView] = {}
-    for chunk in _chunks(sorted(set(source_ids))):
+    for chunk in chunks(sorted(set(source_ids))):
         query = select(*_LIGHT).where(SourceState.source_id.in_(chunk))
         found.update({row[0]: SourceView(*row) for row in session.execute(query)})
     return found
@@ -93,15 +92,11 @@ def with_cursors(session: Session, source_ids: Iterable[str]) -> dict[str, Sourc
     """Those of `source_ids` that were ever fetched, with their cursors."""
     ids = sorted(set(source_ids))
     found: dict[str, SourceView] = {}
-    for chunk in _chunks(ids):
+    for chunk in chunks(ids):
         query = select(*_LIGHT, SourceState.cursor).where(SourceState.source_id.in_(chunk))
         rows: Sequence[Any] = session.execute(query).all()
         found.update({row[0]: SourceView(*row) for row in rows})
     return found
-
-
-def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (ids[at : at + _CHUNK] for at in range(0, len(ids), _CHUNK))
 
 
 def unwell(session: Session, before: datetime) -> list[SourceView]:

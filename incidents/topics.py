@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from incidents.chunks import chunks
 from incidents.models import Judgement, Post, TopicWeek
 
 _WEEK = re.compile(r"[0-9]{4}-W(0[1-9]|[1-4][0-9]|5[0-3])")
@@ -95,8 +96,8 @@ def topics_of(session: Session, week: str, domain: str = "") -> list[Topic]:
     wanted = sorted({post for row in rows for post in row.examples})
     there = {
         post
-        for at in range(0, len(wanted), 400)
-        for post in session.scalars(select(Post.id).where(Post.id.in_(wanted[at : at + 400])))
+        for chunk in chunks(wanted)
+        for post in session.scalars(select(Post.id).where(Post.id.in_(chunk)))
     }
     return [
         Topic(
@@ -186,11 +187,9 @@ def published_before(session: Session, ids: Iterable[int], until: datetime) -> i
     wanted = sorted(set(ids))
     return sum(
         session.execute(
-            select(func.count())
-            .select_from(Post)
-            .where(Post.id.in_(wanted[at : at + 400]), Post.published_at < until)
+            select(func.count()).select_from(Post).where(Post.id.in_(chunk), Post.published_at < until)
         ).scalar_one()
-        for at in range(0, len(wanted), 400)
+        for chunk in chunks(wanted)
     )
 
 
@@ -199,8 +198,6 @@ def headings(session: Session, ids: Iterable[int]) -> dict[int, str]:
     wanted = sorted(set(ids))
     return {
         row.id: row.title or row.text[:200]
-        for at in range(0, len(wanted), 400)
-        for row in session.execute(
-            select(Post.id, Post.title, Post.text).where(Post.id.in_(wanted[at : at + 400]))
-        )
+        for chunk in chunks(wanted)
+        for row in session.execute(select(Post.id, Post.title, Post.text).where(Post.id.in_(chunk)))
     }

@@ -28,7 +28,7 @@ from spiders.pipelines import external_id, to_post
 from spiders.profiles import COUNTS, Profile, load_profile
 from spiders.redact import redact, redact_value
 from spiders.source_run import zone_of
-from spiders.tables import RawRow, UnreadableFile, read_rows, told
+from spiders.tables import RawRow, UnreadableFile, file_sha256, read_rows, told
 
 __all__ = [
     "BadRow",
@@ -211,7 +211,7 @@ def import_file(
         _save_batch(db, batch, report, now)
         if progress is not None:
             progress(report.rows, behind[0])
-    report.sha256 = _sha256(path)
+    report.sha256 = file_sha256(path)
     return report
 
 
@@ -423,11 +423,6 @@ def _count(value: Any) -> int | None:
         return max(0, int(float(value)))
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 # --- rows that were set aside

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import hashlib
 import io
 import json
 import os
@@ -302,6 +303,12 @@ def json_row(line: str, number: int, fraction: float) -> RawRow:
     if "\\u" in line:  # an escape may hold half a character or NUL
         value = {storable(key): storable(v) if isinstance(v, str) else v for key, v in value.items()}
     return RawRow(number, value, fraction=fraction)
+
+
+def file_sha256(path: Path) -> str:
+    """By what a file is known again, whatever its name."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _json(path: Path, encoding: str) -> Iterator[RawRow]:

@@ -86,6 +86,22 @@ class Connector(ABC):
 
         return self.ask(known.url, step, page=known.external_id)
 
+    def one_answer(
+        self, known: KnownPost, read: Callable[[Any, str], Found]
+    ) -> Callable[[Response], AsyncIterator[Found]]:
+        """Step for the answer of an interface about one known post: `read` makes the item of its JSON and charset."""
+
+        async def step(response: Response) -> AsyncIterator[Found]:
+            if response.status in (404, 410):
+                self.run.visited(known, "gone", status=response.status)
+            elif response.status != 200:
+                self.run.visited(known, "unclear", status=response.status)
+            else:
+                answer, charset = self.json_of(response)
+                yield read(answer, charset)
+
+        return step
+
     async def parse_visit(self, response: Response, known: KnownPost) -> AsyncIterator[Found]:
         """The page of a known post: its text, or what the page says of its end. Walls and errors say nothing."""
         run = self.run

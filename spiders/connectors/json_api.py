@@ -66,18 +66,13 @@ class JsonConnector(Connector):
         if not self.source.one_url:
             return super().visit(known)
 
-        async def step(response: Response) -> AsyncIterator[Found]:
-            if response.status in (404, 410):
-                self.run.visited(known, "gone", status=response.status)
-            elif response.status != 200:
-                self.run.visited(known, "unclear", status=response.status)
-            else:
-                answer, charset = self.json_of(response)
-                yield self._item(_search(jmespath.compile(self.source.one_item), answer), charset)
+        def read(answer: Any, charset: str) -> PostItem | Unusable:
+            return self._item(_search(jmespath.compile(self.source.one_item), answer), charset)
 
         url = self.source.one_url.replace("{id}", quote(known.external_id, safe=""))
         headers = {name: self.run.secret(value, "a header") for name, value in self.source.headers.items()}
-        return self.ask(url, step, page=known.external_id, headers={"Accept": "application/json", **headers})
+        accept = {"Accept": "application/json", **headers}
+        return self.ask(url, self.one_answer(known, read), page=known.external_id, headers=accept)
 
     def no_way_back(self) -> str:
         """See Connector: a list without pages has no older ones."""

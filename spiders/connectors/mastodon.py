@@ -52,16 +52,8 @@ class MastodonConnector(Connector):
     def visit(self, known: KnownPost) -> Request:
         """See Connector: one request to the interface."""
 
-        async def step(response: Response) -> AsyncIterator[Found]:
-            if response.status in (404, 410):
-                self.run.visited(known, "gone", status=response.status)
-            elif response.status != 200:
-                self.run.visited(known, "unclear", status=response.status)
-            else:
-                status, charset = self.json_of(response)
-                yield self._item(status, charset)
-
         url = f"{self.source.url.rstrip('/')}/api/v1/statuses/{quote(known.external_id, safe='')}"
+        step = self.one_answer(known, self._item)
         return self.ask(url, step, page=known.external_id, headers=self._headers())
 
     def _headers(self) -> dict[str, str]:

@@ -7,7 +7,6 @@ the receipt means that it is read again and its rows are known; a crash after it
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -28,7 +27,7 @@ from spiders.intake.mapping import mapping_of, origin_of
 from spiders.intake.reading import Counts, Look, SourceUnusable, Surroundings, store
 from spiders.profiles import Profile
 from spiders.redact import redact
-from spiders.tables import UnreadableFile, told
+from spiders.tables import UnreadableFile, file_sha256, told
 
 DONE, FAILED, REPORT = "done", "failed", ".report.json"
 #: where the memory of half-written files lies in the cursor
@@ -165,7 +164,7 @@ def _one(here: _Folder, entry: os.DirEntry[str]) -> str:
             f"has {there.st_size / 1e6:.0f} MB, more than max_file_mb = {here.source.max_file_mb:g}; split it",
         )
     with _unlocked(here.base, entry.name):
-        digest = _sha256(path)
+        digest = file_sha256(path)
     with here.around.db.reading() as session:
         before = find_receipt(session, here.source.id, digest)
     if before is not None:
@@ -182,7 +181,7 @@ def _one(here: _Folder, entry: os.DirEntry[str]) -> str:
     except OSError as exc:
         raise _NotNow(f"{name}: cannot be read: {exc.strerror or exc}", trouble=True) from exc
     here.look.counts.add(counts)
-    if _changed(path, there) or _sha256(path) != digest:
+    if _changed(path, there) or file_sha256(path) != digest:
         here.seen.pop(_key(entry.name), None)
         raise _NotNow(f"{name} was written to while it was read; it is read again when it is finished")
     if counts.rows and counts.aside == counts.rows:
@@ -291,11 +290,6 @@ def _changed(path: Path, before: os.stat_result) -> bool:
     except OSError:
         return True
     return (now.st_size, now.st_mtime_ns, now.st_ino) != (before.st_size, before.st_mtime_ns, before.st_ino)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 # --- where it goes
