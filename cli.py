@@ -327,8 +327,7 @@ def crawl(
     ] = None,
 ) -> None:
     """Fetch the sources that are due, or the named ones; look into folders and views too."""
-    import scheduler  # for the wording of summaries
-    import spiders.intake.job
+    import spiders.intake.job  # not scheduler, which would load models and console
     import spiders.job  # loads the crawler
 
     with opened() as home:
@@ -344,7 +343,7 @@ def crawl(
                 raise Problem(f"sources.yaml: source {source.id!r} is not enabled; set `enabled: true`")
         if crawled or not sources:
             result = spiders.job.run(home.db, home.bundle, home.keys, now(), only=crawled, clock=now)
-            echo(scheduler.summary(result))
+            echo(result.describe())
         if own or (names and not sources):
             looked = spiders.intake.job.run(
                 home.db, home.bundle, home.keys, now(), only=own, due=not own, clock=now

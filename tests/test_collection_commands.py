@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -172,3 +174,22 @@ def test_backfill_reads_a_range_shows_it_and_refuses_what_it_cannot_read(
         assert (done["source_id"], done["state"], done["saved"]) == ("api", "done", 3)
         code, said = quansheng("backfill")
         assert (code, "2026-02-24" in said, "2026-02-26" in said) == (0, True, True)
+
+
+def test_a_crawl_by_itself_loads_no_models_and_no_console(quansheng: Quansheng, tmp_path: Path) -> None:
+    (tmp_path / "sources.yaml").write_text("sources: []\n")
+    words = ["--config", str(tmp_path / "quansheng.toml"), "crawl"]
+    code = (
+        "import sys, cli\n"
+        f"cli.app({words!r}, standalone_mode=False)\n"
+        "print('loaded', sorted({name.split('.')[0] for name in sys.modules}"
+        " & {'numpy', 'numba', 'sklearn', 'fastapi', 'analysis', 'console', 'spiders'}))\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(cli.__file__).parent,
+    )
+    assert ran.stdout.splitlines()[-1] == "loaded ['spiders']"
