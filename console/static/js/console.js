@@ -144,7 +144,7 @@
 
   // --- paper has nothing to click: everything folded is printed
   window.addEventListener("beforeprint", function () {
-    document.querySelectorAll("details.more:not([open])").forEach(function (node) { node.open = true; node.dataset.printed = "1"; });
+    document.querySelectorAll("details.more:not([open]):not(.fix):not(.nopaper)").forEach(function (node) { node.open = true; node.dataset.printed = "1"; });
   });
   window.addEventListener("afterprint", function () {
     document.querySelectorAll("details[data-printed]").forEach(function (node) { node.open = false; delete node.dataset.printed; });

@@ -147,7 +147,14 @@
       // not all desks of the house in the same instant
       setTimeout(refresh, Math.random() * 400);
     });
-    source.addEventListener("end", function () { ended = true; drop(); show("ended", true); });
+    source.addEventListener("end", function () {
+      ended = true;
+      drop();
+      show("ended", true);
+      tools.classList.add("hidden");
+      // a press now would only lead to the login form: the note with its link stands where the eye is
+      live.querySelectorAll(".thumb").forEach(function (node) { node.classList.add("hidden"); });
+    });
     source.addEventListener("error", function () { if (source && source.readyState === 2) drop(); else how(); });
     if (others) others.postMessage(mine);
   }
