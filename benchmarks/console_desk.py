@@ -115,9 +115,7 @@ def ingest(url: str, incidents: int, rate: float) -> None:
     town = world(Database(url, audit_key=AUDIT_KEY), Path(tempfile.mkdtemp()))
     town.numbers = iter(range(10_000_000, 2**40))  # type: ignore[assignment]
     done, begun = 0, time.monotonic()
-    slow: list[float] = []
     while True:
-        at = time.perf_counter()
         with town.db.transaction() as session:
             for _ in range(20):
                 done += 1
@@ -135,9 +133,8 @@ def ingest(url: str, incidents: int, rate: float) -> None:
                     negative=True,
                     now=town.now,
                 )
-        slow.append(time.perf_counter() - at)
-        if len(slow) % 10 == 0:
-            say(f"{done / (time.monotonic() - begun):.1f} posts/s; " + told("one batch of 20", slow))
+        if done == 20:
+            say("ready")
         time.sleep(max(0.0, begun + done / rate - time.monotonic()))
 
 
@@ -228,8 +225,12 @@ def measure(url: str, town: World, args: argparse.Namespace) -> bool:
         assert console.stdout is not None
         address = console.stdout.readline().strip()
         if not args.quiet:
-            writer = subprocess.Popen([*me, "--ingest", "--rate", str(args.rate)])
+            writer = subprocess.Popen(
+                [*me, "--ingest", "--rate", str(args.rate)], stdout=subprocess.PIPE, text=True
+            )
             stack.callback(writer.terminate)
+            assert writer.stdout is not None
+            writer.stdout.readline()  # its first batch is stored: what it imports is there
         crowd = [
             Officer(address, f"{OFFICERS}{index}", picked[index :: args.officers], args.pause, args.looks)
             for index in range(args.officers)
