@@ -428,6 +428,7 @@ def test_run_once_tells_each_stage(quansheng: Quansheng) -> None:
         "watch",
         "topics",
         "weekly",
+        "backtest",
         "copy",
         "purge",
     ]

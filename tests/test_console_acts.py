@@ -281,10 +281,13 @@ def test_a_changed_record_is_told_on_the_page(town: World) -> None:
 
 
 def test_every_view_of_posts_is_recorded_and_moves_no_version(town: World) -> None:
+    """Once an hour for each person and incident (decision 22): a desk that is reloaded all day drowns nobody."""
     incident = town.incident("测试事件", TEXTS)
     browser = client(town)
     for _ in range(2):
         browser.get(f"/incidents/{incident.number}")
+    town.now += timedelta(hours=1)
+    client(town).get(f"/incidents/{incident.number}")
     with town.db.reading() as session:
         seen = queries.latest_events(session, kinds=["viewed"])
         assert events.verify(session, AUDIT_KEY).ok
