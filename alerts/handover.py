@@ -46,6 +46,7 @@ def work(desk: Desk) -> bool:
         stretches = (
             roster.stretches("primary", since, desk.now + timedelta(seconds=1)) if since < desk.now else []
         )
+        made = None
         for before, after in pairwise(stretches):
             made = rota.offer(
                 desk.session,
@@ -56,8 +57,10 @@ def work(desk: Desk) -> bool:
                 open_incidents=[one.number for one in queries.list_incidents(desk.session, limit=200)],
                 now=desk.now,
             )
-            if made is not None:
-                wrote |= _tell(desk, made, 0)
+            wrote |= made is not None
+        # after an outage the changes in between stand in the record; nobody needs to confirm them any more
+        if made is not None:
+            _tell(desk, made, 0)
         beats.beat(desk.session, BEAT, desk.now)
     waiting = _nobody_took(desk)
     if waiting is not None:
@@ -84,6 +87,7 @@ def _tell(desk: Desk, handover: HandoverView, step: int) -> bool:
     """What each side is told: at the change (`step` 0) and when nobody has taken over (1)."""
     new = False
     used: set[Way] = set()
+    opened: list[Line] = []
     sides: tuple[tuple[Side, str], ...] = (("taken", handover.incoming), ("given", handover.outgoing))
     for side, name in sides:
         person = desk.bundle.roster.person(name)
@@ -96,9 +100,10 @@ def _tell(desk: Desk, handover: HandoverView, step: int) -> bool:
         used.add(way)
         if outbox.get(desk.session, key) is not None:
             continue
+        opened = opened or _open(desk)
         mention = ladder.mention_in(ladder.asked(person), way.channel)
         content = {
-            **_written(desk, handover, side, step).for_channel(way.channel, "handover"),
+            **_written(desk, handover, side, step, opened).for_channel(way.channel, "handover"),
             "person": name,
         }
         new |= outbox.enqueue(
@@ -126,7 +131,7 @@ def _way(desk: Desk, person: Person) -> Way:
     return Way("slack", person.slack_user) if person.slack_user else ways[0]
 
 
-def _written(desk: Desk, handover: HandoverView, side: Side, step: int) -> Message:
+def _written(desk: Desk, handover: HandoverView, side: Side, step: int, opened: list[Line]) -> Message:
     """The message to one side. Its first line says what is asked of whom; then the link, then what is open."""
     say = desk.say
     names = {one.id: one.name for one in desk.bundle.roster.people}
@@ -157,7 +162,7 @@ def _written(desk: Desk, handover: HandoverView, side: Side, step: int) -> Messa
     if taken and handover.given_note:
         lines.append(say("交班说明：{note}", note=handover.given_note))
     if step == 0 or taken:
-        lines += _open(desk)
+        lines += opened
     return notice(head, lines, say.language, _BLUE, address, button)
 
 

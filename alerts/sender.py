@@ -175,12 +175,11 @@ def _has_root(session: Session, row: OutboxRow) -> bool:
     """Whether the incident's first Slack message was sent or still will be. A bundle is answered to, never rewritten."""
     assert row.incident_id is not None
     return any(
-        other.channel == "slack"
-        and other.recipient == row.recipient
+        other.recipient == row.recipient
         and other.kind not in _ON_ROOT
         and other.state in ("sent", "pending", "sending", "bundled")
         and (row.kind != "edit" or other.bundled_in is None)
-        for other in outbox.messages_of(session, row.incident_id)
+        for other in outbox.messages_of(session, row.incident_id, "slack")
     )
 
 
@@ -195,9 +194,8 @@ def _slack_root(session: Session, row: OutboxRow) -> str:
         return str(row.message[_PLACE])
     sent = [
         other.provider_ref
-        for other in outbox.messages_of(session, row.incident_id)
-        if other.channel == "slack"
-        and other.recipient == row.recipient
+        for other in outbox.messages_of(session, row.incident_id, "slack")
+        if other.recipient == row.recipient
         and other.id != row.id
         and other.state == "sent"
         and not other.message.get("edit")

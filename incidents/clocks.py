@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from incidents.models import Deadline, Timer
@@ -36,6 +36,33 @@ class DeadlineView:
     def overdue(self, now: datetime) -> bool:
         """Whether the time has passed and nothing stopped the clock before it."""
         return self.due_at < (self.closed_at or now) and self.state != "cancelled"
+
+
+#: asked at every tick or for every message: built once
+_PASSED = (
+    select(Deadline)
+    .where(
+        Deadline.state == "open", Deadline.due_at < bindparam("now"), Deadline.overdue_noticed_at.is_(None)
+    )
+    .order_by(Deadline.due_at, Deadline.id)
+    .limit(bindparam("most"))
+)
+_OF_INCIDENT = (
+    select(Deadline).where(Deadline.incident_id == bindparam("about")).order_by(Deadline.due_at, Deadline.id)
+)
+_DUE = (
+    select(Timer)
+    .where(Timer.done_at.is_(None), Timer.due_at <= bindparam("now"))
+    .order_by(Timer.due_at, Timer.id)
+    .limit(bindparam("most"))
+)
+_ONE_TIMER = (
+    Timer.incident_id == bindparam("about"),
+    Timer.kind == bindparam("kind"),
+    Timer.epoch == bindparam("epoch"),
+    Timer.step == bindparam("step"),
+)
+_TIMER, _TIMER_ID = select(Timer).where(*_ONE_TIMER), select(Timer.id).where(*_ONE_TIMER)
 
 
 def view_of(row: Deadline) -> DeadlineView:
@@ -144,12 +171,7 @@ def reopen_cancelled(
 
 def passed_deadlines(session: Session, now: datetime, limit: int = 200) -> list[DeadlineView]:
     """Open clocks whose time has passed and that nobody has noticed yet, earliest first."""
-    query = select(Deadline).where(
-        Deadline.state == "open", Deadline.due_at < now, Deadline.overdue_noticed_at.is_(None)
-    )
-    return [
-        view_of(row) for row in session.scalars(query.order_by(Deadline.due_at, Deadline.id).limit(limit))
-    ]
+    return [view_of(row) for row in session.scalars(_PASSED, {"now": now, "most": limit})]
 
 
 def notice_overdue(session: Session, deadline_id: int, now: datetime) -> None:
@@ -159,12 +181,7 @@ def notice_overdue(session: Session, deadline_id: int, now: datetime) -> None:
 
 def deadlines_of(session: Session, incident_id: int) -> list[DeadlineView]:
     """All clocks of one incident, the most urgent first."""
-    return [
-        view_of(row)
-        for row in session.scalars(
-            select(Deadline).where(Deadline.incident_id == incident_id).order_by(Deadline.due_at, Deadline.id)
-        )
-    ]
+    return [view_of(row) for row in session.scalars(_OF_INCIDENT, {"about": incident_id})]
 
 
 def earliest_due(session: Session, incidents: Collection[int]) -> dict[int, datetime]:
@@ -225,11 +242,7 @@ def add_timer(
     payload: dict[str, Any] | None = None,
 ) -> bool:
     """Set a timer; False when it exists already (done or not)."""
-    exists = session.scalar(
-        select(Timer.id).where(
-            Timer.incident_id == incident_id, Timer.kind == kind, Timer.epoch == epoch, Timer.step == step
-        )
-    )
+    exists = session.scalar(_TIMER_ID, {"about": incident_id, "kind": kind, "epoch": epoch, "step": step})
     if exists is not None:
         return False
     session.add(
@@ -252,11 +265,7 @@ def set_timer(
     payload: dict[str, Any] | None = None,
 ) -> None:
     """Set a timer, or set it to another time: one that was done already is set anew when its time has changed."""
-    row = session.scalar(
-        select(Timer).where(
-            Timer.incident_id == incident_id, Timer.kind == kind, Timer.epoch == epoch, Timer.step == step
-        )
-    )
+    row = session.scalar(_TIMER, {"about": incident_id, "kind": kind, "epoch": epoch, "step": step})
     if row is None:
         add_timer(
             session,
@@ -308,12 +317,7 @@ def revive_timer(session: Session, *, incident_id: int, kind: str, epoch: int, s
 
 def due_timers(session: Session, now: datetime, limit: int = 200) -> list[TimerView]:
     """Timers whose time has come, earliest first."""
-    rows = session.scalars(
-        select(Timer)
-        .where(Timer.done_at.is_(None), Timer.due_at <= now)
-        .order_by(Timer.due_at, Timer.id)
-        .limit(limit)
-    )
+    rows = session.scalars(_DUE, {"now": now, "most": limit})
     return [
         TimerView(row.id, row.incident_id, row.kind, row.epoch, row.step, row.due_at, row.payload)
         for row in rows

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from config.departments import Departments
@@ -117,6 +117,18 @@ def _found(departments: Departments, text: Text, district: str) -> list[Complain
     return found
 
 
+#: asked for every message: built once
+_WORDS = (
+    select(Post.id, Post.title, Post.text, Judgement.about, Judgement.tone, Judgement.districts)
+    .join(IncidentPost, IncidentPost.post_id == Post.id)
+    .outerjoin(Judgement, Judgement.post_id == Post.id)
+    .where(IncidentPost.incident_id.in_(bindparam("members", expanding=True)))
+    .where(Judgement.near_copy_of.is_(None))
+    .order_by(Post.published_at, Post.id)
+)
+_FIRST_WORDS = _WORDS.limit(bindparam("most"))
+
+
 def read(
     session: Session,
     departments: Departments,
@@ -127,14 +139,9 @@ def read(
     limit: int | None = None,
 ) -> Complained:
     """Whom an incident (with those merged into it) complains about at this moment. `limit`: only its first posts."""
-    query = (
-        select(Post.id, Post.title, Post.text, Judgement.about, Judgement.tone, Judgement.districts)
-        .join(IncidentPost, IncidentPost.post_id == Post.id)
-        .outerjoin(Judgement, Judgement.post_id == Post.id)
-        .where(IncidentPost.incident_id.in_(family(session, incident_id)))
-        .where(Judgement.near_copy_of.is_(None))
-        .order_by(Post.published_at, Post.id)
-        .limit(limit)
+    rows = session.execute(
+        _WORDS if limit is None else _FIRST_WORDS,
+        {"members": family(session, incident_id), **({} if limit is None else {"most": limit})},
     )
     rows = session.execute(query).all()
     before = words_before(session, [row[0] for row in rows])

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Function, func, select
+from sqlalchemy import Function, bindparam, func, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, aliased
 
@@ -99,6 +99,20 @@ def head(session: Session) -> Head:
     return Head(row.seq, row.hash) if row else Head(0, GENESIS)
 
 
+#: asked at every tick: built once
+_NEWEST = (
+    select(IncidentEvent.seq, IncidentEvent.hash, IncidentEvent.recorded_at)
+    .order_by(IncidentEvent.seq.desc())
+    .limit(1)
+)
+_AFTER = (
+    select(IncidentEvent)
+    .where(IncidentEvent.seq > bindparam("seen"))
+    .order_by(IncidentEvent.seq)
+    .limit(bindparam("most"))
+)
+
+
 def lock_chain(session: Session) -> None:
     """One writer at the end of the chain. On SQLite BEGIN IMMEDIATE has done that already.
 
@@ -173,20 +187,12 @@ def _last(session: Session) -> Any:
     # a savepoint that was rolled back has put its events out of the session
     if event is not None and transaction is session.get_transaction() and event in session:
         return event
-    return session.execute(
-        select(IncidentEvent.seq, IncidentEvent.hash, IncidentEvent.recorded_at)
-        .order_by(IncidentEvent.seq.desc())
-        .limit(1)
-    ).one_or_none()
+    return session.execute(_NEWEST).one_or_none()
 
 
 def events_after(session: Session, seq: int, limit: int = 1000) -> list[IncidentEvent]:
     """Events with a number above `seq`, oldest first: how a reader follows the record."""
-    return list(
-        session.scalars(
-            select(IncidentEvent).where(IncidentEvent.seq > seq).order_by(IncidentEvent.seq).limit(limit)
-        )
-    )
+    return list(session.scalars(_AFTER, {"seen": seq, "most": limit}))
 
 
 def count(session: Session) -> int:

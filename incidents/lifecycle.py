@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from config.departments import Departments
@@ -75,15 +75,20 @@ def fold(history: Iterable[IncidentEvent]) -> Situation:
     return now
 
 
+#: asked for every act: built once
+_HISTORY = (
+    select(IncidentEvent)
+    .where(IncidentEvent.incident_id == bindparam("about"))
+    .order_by(IncidentEvent.version)
+)
+_HISTORY_FROM = _HISTORY.where(IncidentEvent.version >= bindparam("first"))
+_LOCKED = select(Incident).where(Incident.id == bindparam("about")).with_for_update()
+_DONE = select(IncidentEvent).where(IncidentEvent.idempotency_key == bindparam("key"))
+
+
 def history_of(session: Session, incident_id: int) -> list[IncidentEvent]:
     """All events of one incident, oldest first."""
-    return list(
-        session.scalars(
-            select(IncidentEvent)
-            .where(IncidentEvent.incident_id == incident_id)
-            .order_by(IncidentEvent.version)
-        )
-    )
+    return list(session.scalars(_HISTORY, {"about": incident_id}))
 
 
 #: folds of long histories, by incident: version, the hash of that event, and the situation after it
@@ -100,19 +105,16 @@ def situation_of(session: Session, incident_id: int) -> Situation:
     """
     with _KNOWN_LOCK:
         known = _KNOWN.get(incident_id)
-    query = (
-        select(IncidentEvent).where(IncidentEvent.incident_id == incident_id).order_by(IncidentEvent.version)
-    )
     now = Situation()
     last: IncidentEvent | None = None
     if known is not None:
-        rows = list(session.scalars(query.where(IncidentEvent.version >= known[0])))
+        rows = list(session.scalars(_HISTORY_FROM, {"about": incident_id, "first": known[0]}))
         if rows and (rows[0].version, rows[0].hash) == known[:2]:
             now, last, rows = known[2], rows[0], rows[1:]
         else:
             known = None
     if known is None:
-        rows = list(session.scalars(query))
+        rows = history_of(session, incident_id)
     for event in rows:
         now = evolve(now, Fact(event.kind, event.payload, event.epoch, event.round), event.occurred_at)
         last = event
@@ -144,9 +146,7 @@ def situation_then(session: Session, incident_id: int, seq: int) -> Situation:
 
 
 def _load(session: Session, incident_id: int) -> Incident:
-    row = session.execute(
-        select(Incident).where(Incident.id == incident_id).with_for_update()
-    ).scalar_one_or_none()
+    row = session.execute(_LOCKED, {"about": incident_id}).scalar_one_or_none()
     if row is None:
         raise Refused("没有这个事件。", f"there is no incident {incident_id}")
     return row
@@ -249,7 +249,7 @@ def handle(
     row = _load(session, incident_id)
     situation = situation_of(session, incident_id)
     if idempotency_key is not None:
-        done = session.scalar(select(IncidentEvent).where(IncidentEvent.idempotency_key == idempotency_key))
+        done = session.scalar(_DONE, {"key": idempotency_key})
         if done is not None:
             return Outcome(
                 incident_id, row.number or "", situation.version, situation.state, (done.kind,), repeated=True
@@ -350,9 +350,7 @@ def record(
     """
     events.lock_chain(session)
     row = _load(session, incident_id)
-    if idempotency_key is not None and session.scalar(
-        select(IncidentEvent.seq).where(IncidentEvent.idempotency_key == idempotency_key)
-    ):
+    if idempotency_key is not None and session.scalar(_DONE, {"key": idempotency_key}) is not None:
         return False
     situation = situation_of(session, incident_id)
     # an event about an earlier epoch must not move the incident back into it

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, and_, func, insert, select
+from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, func, insert, select
 from sqlalchemy.orm import Session
 
 from incidents import events
@@ -220,7 +220,7 @@ def cancel(
     return _view(row)
 
 
-def _unnoticed(now: datetime) -> ColumnElement[bool]:
+def _unnoticed(now: datetime | BindParameter[Any]) -> ColumnElement[bool]:
     return and_(
         DutyObligation.state == "open",
         DutyObligation.due_at < now,
@@ -228,9 +228,13 @@ def _unnoticed(now: datetime) -> ColumnElement[bool]:
     )
 
 
+#: asked at every tick: built once
+_ANY_MISSED = select(DutyObligation.id).where(_unnoticed(bindparam("now"))).limit(1)
+
+
 def any_missed(session: Session, now: datetime) -> bool:
     """Whether `notice_missed` would find one."""
-    return session.scalar(select(DutyObligation.id).where(_unnoticed(now)).limit(1)) is not None
+    return session.scalar(_ANY_MISSED, {"now": now}) is not None
 
 
 def notice_missed(session: Session, now: datetime, limit: int = 100) -> int:

@@ -14,10 +14,10 @@ from typing import Any, Literal
 from uuid import UUID, uuid5
 from zlib import crc32
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, func, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from incidents.dialect import insert_into
 from incidents.events import let_go_when_idle
 from incidents.models import Outbox, OutboxAttempt
 from incidents.session import lives
@@ -104,6 +104,15 @@ def _row(outbox: Outbox, *, uncertain: bool = False) -> OutboxRow:
     )
 
 
+#: one statement, and no quarrel with another process that writes the same message
+_NEW = {
+    name: insert(Outbox.__table__)
+    .on_conflict_do_nothing(index_elements=["id"])
+    .returning(Outbox.__table__.c.id)
+    for name, insert in (("postgresql", postgresql.insert), ("sqlite", sqlite.insert))
+}
+
+
 def enqueue(
     session: Session,
     *,
@@ -120,23 +129,22 @@ def enqueue(
     not_before: datetime | None = None,
 ) -> bool:
     """Add a message; False when a row with this id exists already (nothing is changed then)."""
-    row = insert_into(session, Outbox).values(
-        id=id,
-        incident_id=incident_id,
-        kind=kind,
-        epoch=epoch,
-        step=step,
-        recipient=recipient,
-        channel=channel,
-        priority=priority,
-        message=message,
-        created_at=now,
-        not_before=not_before or now,
-        robot=robot_of(channel, recipient),
-        person=str(message.get("person") or "")[:60],
-    )
-    # one statement, and no quarrel with another process that writes the same message
-    done = session.execute(row.on_conflict_do_nothing(index_elements=["id"]).returning(Outbox.id))
+    row = {
+        "id": id,
+        "incident_id": incident_id,
+        "kind": kind,
+        "epoch": epoch,
+        "step": step,
+        "recipient": recipient,
+        "channel": channel,
+        "priority": priority,
+        "message": message,
+        "created_at": now,
+        "not_before": not_before or now,
+        "robot": robot_of(channel, recipient),
+        "person": str(message.get("person") or "")[:60],
+    }
+    done = session.execute(_NEW[session.get_bind().dialect.name], row)
     return done.scalar() is not None
 
 
@@ -255,11 +263,40 @@ def free_orphans(session: Session, now: datetime, channels: Sequence[str] | None
     return freed
 
 
-def _due(now: datetime) -> ColumnElement[bool]:
+def _due(now: datetime | BindParameter[Any]) -> ColumnElement[bool]:
     """Rows that may be sent now: waiting, or claimed by a sender whose lease has run out."""
     open_rows = Outbox.state.in_(("pending", "sending"))  # as the partial index has it
     free = or_(Outbox.state == "pending", Outbox.lease_until < now)
     return and_(open_rows, free, Outbox.not_before <= now)
+
+
+#: asked all the time: built once
+_DUE = (
+    select(Outbox)
+    .where(_due(bindparam("now")))
+    .order_by(Outbox.priority, Outbox.created_at, Outbox.id)
+    .limit(bindparam("most"))
+)
+_LOCKED = select(Outbox).where(Outbox.id == bindparam("wanted")).with_for_update()
+_TRIED = (
+    select(OutboxAttempt)
+    .where(OutboxAttempt.outbox_id == bindparam("wanted"), OutboxAttempt.attempt == bindparam("number"))
+    .order_by(OutboxAttempt.id.desc())
+    .limit(1)
+)
+_OF_INCIDENT = (
+    select(Outbox)
+    .where(Outbox.incident_id == bindparam("about"))
+    .order_by(Outbox.created_at, Outbox.step, Outbox.id)
+)
+_IN_CHANNEL = _OF_INCIDENT.where(Outbox.channel == bindparam("through"))
+_MINE = (Outbox.person == bindparam("whose"), Outbox.created_at >= bindparam("since"))
+_SENT = select(func.count()).select_from(Outbox).where(*_MINE, Outbox.state == "sent")
+_TOLD, _TOLD_IN_BUNDLES = (
+    _SENT.where(Outbox.bundled_in.is_(None)),
+    _SENT.where(Outbox.bundled_in.is_not(None)),
+)
+_REFUSED = select(func.count()).select_from(Outbox).where(*_MINE, Outbox.state == "refused")
 
 
 def due(
@@ -271,12 +308,12 @@ def due(
     limit: int = 5000,
 ) -> list[OutboxRow]:
     """Messages that could be claimed now, the most urgent first; nothing is claimed."""
-    query = select(Outbox).where(_due(now))
+    query = _DUE
     if robots is not None:
         query = query.where(Outbox.robot.in_(robots))
     if channels is not None:
         query = query.where(Outbox.channel.in_(channels))
-    rows = session.scalars(query.order_by(Outbox.priority, Outbox.created_at, Outbox.id).limit(limit))
+    rows = session.scalars(query, {"now": now, "most": limit})
     return [_row(row, uncertain=row.state == "sending" or row.error.startswith("unknown:")) for row in rows]
 
 
@@ -322,13 +359,11 @@ class Told:
 
 def told(session: Session, person: str, since: datetime) -> Told:
     """How much one officer got since then; a bundle is one message."""
-    mine = (Outbox.person == person, Outbox.created_at >= since)
-    count = select(func.count()).select_from(Outbox)
+    mine = {"whose": person, "since": since}
     return Told(
-        messages=session.scalar(count.where(*mine, Outbox.state == "sent", Outbox.bundled_in.is_(None))) or 0,
-        bundled=session.scalar(count.where(*mine, Outbox.state == "sent", Outbox.bundled_in.is_not(None)))
-        or 0,
-        refused=session.scalar(count.where(*mine, Outbox.state == "refused")) or 0,
+        messages=session.scalar(_TOLD, mine) or 0,
+        bundled=session.scalar(_TOLD_IN_BUNDLES, mine) or 0,
+        refused=session.scalar(_REFUSED, mine) or 0,
     )
 
 
@@ -377,14 +412,11 @@ def record(
     still for longer than its lease) only "sent" still counts; returns whether the message was changed.
     """
     session.flush()
-    outbox = session.get_one(Outbox, id, with_for_update=True, populate_existing=True)
+    outbox = session.execute(
+        _LOCKED, {"wanted": id}, execution_options={"populate_existing": True}
+    ).scalar_one()
     number = outbox.attempts if attempt is None else attempt
-    tried = session.scalar(
-        select(OutboxAttempt)
-        .where(OutboxAttempt.outbox_id == id, OutboxAttempt.attempt == number)
-        .order_by(OutboxAttempt.id.desc())
-        .limit(1)
-    )
+    tried = session.scalar(_TRIED, {"wanted": id, "number": number})
     if tried is not None:
         tried.finished_at, tried.result, tried.detail = now, result, detail[:2000]
     mine = outbox.state == "sending" and outbox.attempts == number
@@ -458,15 +490,12 @@ def get(session: Session, id: str) -> OutboxRow | None:
     return _row(outbox) if outbox else None
 
 
-def messages_of(session: Session, incident_id: int) -> list[OutboxRow]:
-    """All messages about one incident, oldest first."""
+def messages_of(session: Session, incident_id: int, channel: str = "") -> list[OutboxRow]:
+    """All messages about one incident, or those in one channel, oldest first."""
+    query = _IN_CHANNEL if channel else _OF_INCIDENT
     return [
         _row(row)
-        for row in session.scalars(
-            select(Outbox)
-            .where(Outbox.incident_id == incident_id)
-            .order_by(Outbox.created_at, Outbox.step, Outbox.id)
-        )
+        for row in session.scalars(query, {"about": incident_id, **({"through": channel} if channel else {})})
     ]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, bindparam, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from incidents.models import Deadline, Incident, IncidentEvent, IncidentHour, IncidentPost, Judgement, Post
@@ -163,11 +163,32 @@ def view_of(row: Incident, posts: int | None = None, voices: int | None = None) 
     )
 
 
+#: asked for every message: built once
+_CHILDREN = select(Incident.id).where(Incident.parent_id.in_(bindparam("parents", expanding=True)))
+_CHILD = aliased(Incident)
+_WITH_CHILDREN = select(Incident, select(_CHILD.id).where(_CHILD.parent_id == Incident.id).exists())
+_BY_ID = _WITH_CHILDREN.where(Incident.id == bindparam("key"))
+_BY_NUMBER = _WITH_CHILDREN.where(Incident.number == bindparam("key"))
+_GLIMPSED = (
+    select(Post, Judgement.near_copy_of)
+    .join(IncidentPost, IncidentPost.post_id == Post.id)
+    .outerjoin(Judgement, Judgement.post_id == Post.id)
+    .where(IncidentPost.incident_id.in_(bindparam("members", expanding=True)))
+)
+#: an original rather than a copy of one
+_FIRST_WORDS = (
+    _GLIMPSED.with_only_columns(Post.title, Post.text)
+    .order_by(Judgement.near_copy_of.is_not(None), Post.published_at, Post.id)
+    .limit(1)
+)
+_SOURCES = _GLIMPSED.with_only_columns(func.count(Post.source_id.distinct()))
+
+
 def family(session: Session, incident_id: int) -> list[int]:
     """The incident and everything merged into it, directly or through another one."""
     found, todo = [incident_id], [incident_id]
     while todo:
-        children = list(session.scalars(select(Incident.id).where(Incident.parent_id.in_(todo))))
+        children = list(session.scalars(_CHILDREN, {"parents": todo}))
         todo = [child for child in children if child not in found]
         found += todo
     return found
@@ -175,12 +196,8 @@ def family(session: Session, incident_id: int) -> list[int]:
 
 def get_incident(session: Session, key: int | str) -> IncidentView | None:
     """One incident by row id or by number ("QS-2026-000017"), or None."""
-    child = aliased(Incident)
-    parent = select(child.id).where(child.parent_id == Incident.id).exists()
-    query = select(Incident, parent)
-    found = session.execute(
-        query.where(Incident.id == key if isinstance(key, int) else Incident.number == key)
-    ).one_or_none()
+    query = _BY_ID if isinstance(key, int) else _BY_NUMBER
+    found = session.execute(query, {"key": key}).one_or_none()
     if found is None:
         return None
     row: Incident = found[0]
@@ -470,21 +487,10 @@ class Glimpse:
 def glimpse(session: Session, incident_id: int) -> Glimpse:
     """What a message says of the posts of an incident and of those merged into it, without reading them all."""
     members = family(session, incident_id)
-    mine = (
-        select(Post, Judgement.near_copy_of)
-        .join(IncidentPost, IncidentPost.post_id == Post.id)
-        .outerjoin(Judgement, Judgement.post_id == Post.id)
-        .where(IncidentPost.incident_id.in_(members))
-    )
-    # an original rather than a copy of one
-    first = session.execute(
-        mine.with_only_columns(Post.title, Post.text)
-        .order_by(Judgement.near_copy_of.is_not(None), Post.published_at, Post.id)
-        .limit(1)
-    ).first()
+    first = session.execute(_FIRST_WORDS, {"members": members}).first()
     if first is None:
         return Glimpse("", 0)
-    sources = session.scalar(mine.with_only_columns(func.count(Post.source_id.distinct())))
+    sources = session.scalar(_SOURCES, {"members": members})
     return Glimpse(first.title or first.text, sources or 0)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import bindparam, or_, select
 from sqlalchemy.orm import Session
 
 from incidents import lifecycle
@@ -52,6 +52,19 @@ class HandoverView:
     open_incidents: tuple[str, ...]
 
 
+#: asked at every tick: built once
+_CHANGES = (
+    select(RosterChange)
+    .where(
+        RosterChange.until > bindparam("since"), RosterChange.state.in_(bindparam("states", expanding=True))
+    )
+    .order_by(RosterChange.id)
+)
+_LAST = (
+    select(Handover).where(Handover.role == bindparam("wanted")).order_by(Handover.shift_end.desc()).limit(1)
+)
+
+
 def _change(row: RosterChange) -> Change:
     return Change(
         row.id,
@@ -72,12 +85,7 @@ def _change(row: RosterChange) -> Change:
 
 def changes(session: Session, since: datetime, *, states: tuple[str, ...] = ("taken",)) -> list[Change]:
     """Changes that end after `since`, in the order in which they were made."""
-    rows = session.scalars(
-        select(RosterChange)
-        .where(RosterChange.until > since, RosterChange.state.in_(states))
-        .order_by(RosterChange.id)
-    )
-    return [_change(row) for row in rows]
+    return [_change(row) for row in session.scalars(_CHANGES, {"since": since, "states": list(states)})]
 
 
 def add(
@@ -279,9 +287,7 @@ def handovers(session: Session, since: datetime) -> list[HandoverView]:
 
 def untaken(session: Session, role: str) -> HandoverView | None:
     """The last hand-over of a role if nobody has taken it yet."""
-    row = session.scalar(
-        select(Handover).where(Handover.role == role).order_by(Handover.shift_end.desc()).limit(1)
-    )
+    row = session.scalar(_LAST, {"wanted": role})
     return _handover(row) if row is not None and row.taken_at is None else None
 
 

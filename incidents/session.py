@@ -30,6 +30,10 @@ _STAMP = text(
 )
 
 
+#: statements that are asked all the time are built once: building one anew costs more than running it
+_BEGIN, _BEGIN_IMMEDIATE = text("BEGIN"), text("BEGIN IMMEDIATE")
+
+
 class Database:
     """One database. `transaction()` writes, `reading()` only reads; both close what they opened.
 
@@ -80,7 +84,7 @@ class Database:
         with self.telling(), self._sessions() as session, session.begin():
             if self.is_sqlite:
                 # BEGIN IMMEDIATE: a reader that turns writer would get SQLITE_BUSY without waiting
-                session.execute(text("BEGIN IMMEDIATE"))
+                session.execute(_BEGIN_IMMEDIATE)
             self._guard(session)
             yield session
 
@@ -89,7 +93,7 @@ class Database:
         """A consistent read; nothing is written."""
         with self.telling(), self._sessions() as session:
             if self.is_sqlite:
-                session.execute(text("BEGIN"))
+                session.execute(_BEGIN)
             yield session
             session.rollback()
 

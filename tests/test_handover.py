@@ -109,6 +109,18 @@ def test_after_a_quarter_of_an_hour_both_are_reminded_and_who_has_confirmed_is_a
     assert len(told(office, 1)) == 2
 
 
+def test_after_an_outage_only_the_last_change_of_shift_is_told(db: Database, tmp_path: Path) -> None:
+    office = at_change(db, tmp_path)
+    office.later(hours=36).tick()
+    with db.reading() as session:
+        assert len(rota.handovers(session, office.now - timedelta(days=3))) == 4, "the record has all of them"
+    messages = told(office)
+    assert {person: row.message["subject"] for person, row in messages.items()} == {
+        "lin": "【接班】11月26日(周四) 08:00起由您任主班（接何南），未办结0件",
+        "he": "【交班】11月26日(周四) 08:00由林东接您的主班，未办结0件",
+    }
+
+
 def test_two_officers_behind_one_robot_get_a_message_each(db: Database, tmp_path: Path) -> None:
     routes = "routes:\n  - {name: 其他, channels: [wecom], ladder: [primary, secondary]}\n"
     robots = {"wecom": {"robots": {"desk": "key-of-a-robot"}}}

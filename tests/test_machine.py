@@ -15,7 +15,7 @@ from tests.machine.bugs import BUGS, Bug
 from tests.machine.harness import Broken, harness
 from tests.machine.machine import explore
 
-SHARDS, RULES, STEPS = 16, 100, int(os.environ.get("QUANSHENG_STEPS", "25000"))
+SHARDS, RULES, STEPS = 16, 100, int(os.environ.get("QUANSHENG_STEPS", "40000"))
 #: a history of a hundred rules has about a hundred and thirty steps
 HISTORIES = STEPS // SHARDS // 130 + 1
 
