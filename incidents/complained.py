@@ -142,8 +142,7 @@ def read(
     rows = session.execute(
         _WORDS if limit is None else _FIRST_WORDS,
         {"members": family(session, incident_id), **({} if limit is None else {"most": limit})},
-    )
-    rows = session.execute(query).all()
+    ).all()
     before = words_before(session, [row[0] for row in rows])
     texts = [
         Text(

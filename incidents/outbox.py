@@ -105,10 +105,9 @@ def _row(outbox: Outbox, *, uncertain: bool = False) -> OutboxRow:
 
 
 #: one statement, and no quarrel with another process that writes the same message
+_TABLE: Any = Outbox.__table__
 _NEW = {
-    name: insert(Outbox.__table__)
-    .on_conflict_do_nothing(index_elements=["id"])
-    .returning(Outbox.__table__.c.id)
+    name: insert(_TABLE).on_conflict_do_nothing(index_elements=["id"]).returning(_TABLE.c.id)
     for name, insert in (("postgresql", postgresql.insert), ("sqlite", sqlite.insert))
 }
 

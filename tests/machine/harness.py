@@ -8,7 +8,7 @@ from __future__ import annotations
 import hmac
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -299,7 +299,8 @@ class Harness:
 
     def _read(self, session: Session) -> None:
         """Every new event, once."""
-        for event in session.connection().execute(_NEW, {"seen": self.seq}).all():
+        new: Sequence[Any] = session.connection().execute(_NEW, {"seen": self.seq}).all()
+        for event in new:
             _must(event.seq == self.seq + 1, "I14", f"event {event.seq} follows {self.seq}")
             good = hmac.compare_digest(event.hash, chain_hash(AUDIT_KEY, self.head, event))
             _must(good, "I14", f"event {event.seq} is not signed")
