@@ -5,8 +5,10 @@ Administrators and auditors read an incident without the words of its posts; cle
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from console import clerk
 from console.context import Visit
@@ -69,17 +71,32 @@ def posts(here: Visit, incident: IncidentView, shown: Iterable[PostView]) -> lis
     ]
 
 
+#: the secret part of a signed link: whoever has it acts in the recipient's name
+_SIGNED = re.compile(r"/(a|handover|calendar)/[\w.~=-]{16,}")
+
+
 def messages(here: Visit, rows: Iterable[OutboxRow]) -> list[OutboxRow]:
-    """Messages as this person reads them: whether they went out, not what they quote."""
+    """Messages as this person reads them: for masked roles whether they went out, not what they quote.
+
+    Nobody reads the signed links of others: an acknowledgement through one would stand in their name.
+    """
     if here.account.role not in MASKED:
-        return list(rows)
+        return [replace(row, message=_unsigned(row.message)) for row in rows]
     return [replace(row, message={}) for row in rows]
+
+
+def _unsigned(value: Any) -> Any:
+    if isinstance(value, str):
+        return _SIGNED.sub(r"/\1/…", value)
+    if isinstance(value, dict):
+        return {key: _unsigned(part) for key, part in value.items()}
+    return [_unsigned(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def case_file(here: Visit, case: CaseFile) -> CaseFile:
     """The case file for whoever reads posts masked: the signed record is whole, the words are not in it."""
     if not applies(here, case.incident):
-        return case
+        return replace(case, messages=messages(here, case.messages))
     return replace(
         case,
         posts=posts(here, case.incident, case.posts),

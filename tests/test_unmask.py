@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from console import casefile
-from incidents import queries, rebuild
+from incidents import outbox, queries, rebuild
 from incidents.session import Database
 from incidents.states import Assign, Confirm
 from tests.console_world import World, client, hidden, submit, world
@@ -155,3 +155,21 @@ def test_a_request_needs_a_reason_and_expires(town: World) -> None:
     leader = client(town, "wang")
     token = hidden(leader.get("/unmask").text, "/logout")
     assert leader.post("/unmask/1/grant", data=token).status_code == 409
+
+
+def test_nobody_reads_the_signed_links_of_others(town: World) -> None:
+    """Whoever holds one acknowledges in the name of whom it was sent to."""
+    incident = town.incident("学校食堂", TEXTS)
+    town.run()
+    with town.db.reading() as session:
+        sent = [json.dumps(row.message) for row in outbox.messages_of(session, incident.id)]
+    signed = re.compile(r"/a/[\w.~=-]{16,}")
+    assert any(signed.search(text) for text in sent), "a page carries one"
+    for address in (
+        f"/incidents/{incident.number}",
+        f"/incidents/{incident.number}/case.json",
+        "/messages",
+    ):
+        told = client(town).get(address).text
+        assert "/a/…" in told or address == "/messages", address
+        assert not signed.search(told), address
