@@ -34,7 +34,7 @@ _LIMITS = (
 _FUNCTIONS = frozenset(
     """
     -> ->> abs acos acosh asin asinh atan atan2 atanh avg ceil ceiling char coalesce cos cosh count cume_dist
-    current_date current_time current_timestamp date datetime degrees dense_rank exp first_value floor format glob
+    date datetime degrees dense_rank exp first_value floor format glob
     group_concat hex ifnull iif instr json json_array json_array_length json_each json_extract json_group_array
     json_group_object json_object json_quote json_type json_valid julianday lag last_value lead length like ln log
     log10 log2 lower ltrim max min mod nth_value ntile nullif percent_rank pi pow power printf quote radians
