@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help install install-dev run demo test lint types tests coverage test-machine test-real test-servers test-kill test-silent test-api format lock clean
+.PHONY: help install install-dev run demo test lint types tests coverage test-machine test-journeys test-real test-servers test-kill test-silent test-api format lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ coverage: install-dev ## the tests once more, with the branches that they reach 
 
 test-machine: install-dev ## the state machine of the response over 100,000 steps (20 minutes on two cores)
 	QUANSHENG_STEPS=100000 $(BIN)/python -m pytest -n 2 tests/test_machine.py
+
+test-journeys: install-dev ## the console in a real Chromium: a journey for each role, axe-core over every page (on demand, 3 minutes)
+	timeout 900 $(BIN)/python -m pytest tests/journeys.py
 
 test-real: install-dev ## a real WordPress, mail server and fake Slack: one day from post to weekly report; and a real forum
 	$(BIN)/python -m tests.real.run
