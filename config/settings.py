@@ -475,7 +475,7 @@ class OidcSettings(_Section):
 class CasSettings(_Section):
     """Sign-in by CAS, protocol 3. Off while no address is given."""
 
-    url: str = Field("", description="Address of the CAS server, e.g. https://cas.example.gov.cn/cas.")
+    url: str = Field("", description="Address of the CAS server, e.g. https://cas.example.invalid/cas.")
     name_attribute: str = Field("displayName", description="Attribute with the person's name.")
     groups_attribute: str = Field("memberOf", description="Attribute with the groups.")
 
