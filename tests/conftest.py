@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -158,3 +159,12 @@ def post() -> Callable[..., NewPost]:
         return NewPost(**(values | fields))
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def _a_stopped_house_stops_no_other_test() -> Iterator[None]:
+    """A house tells the readers of its process to end; the process of the tests goes on."""
+    yield
+    readers = sys.modules.get("spiders.intake.job")
+    if readers is not None:
+        readers.begin()
