@@ -274,6 +274,9 @@ def _banner(home: Installation, address: str) -> None:
     echo(f"\n  泉声 Quansheng is running. Console: {address}")
     if password is not None:
         echo(f"  First login: {FIRST_LOGIN}   password: {password}   (shown once; you choose a new one)")
+        echo(
+            f"  {FIRST_LOGIN} keeps the accounts and decides nothing: make an account for the duty officer first"
+        )
     if not home.settings.slack.token.get_secret_value() and not home.settings.mail.host:
         echo(
             f"  Neither Slack nor mail is set up: alerts stand in the console and in {home.settings.data_path / 'outbox'}"
