@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,23 +44,28 @@ async def until(lines: AsyncIterator[str], word: str) -> str:
 
 
 def test_one_look_serves_all_who_listen_and_nobody_looks_for_nobody() -> None:
-    looks: list[int] = []
-    seen = {"newest": 7}
+    looking = [0, 0]  # looks under way, the most ever at once
+    newest = [7]
 
     def look() -> int:
-        looks.append(seen["newest"])
-        return seen["newest"]
+        looking[0] += 1
+        looking[1] = max(looking)
+        time.sleep(0)  # a second looker would get in here
+        looking[0] -= 1
+        return newest[0]
 
     async def play() -> None:
         beacon = Beacon(look, every_s=0)
         desks = [listen(beacon) for _ in range(20)]
+        watchers = set()
         for desk in desks:
             assert "id: 7" in await until(desk, "event: change")
-        seen["newest"] = 8
-        before = len(looks)
+            watchers.add(beacon._watch)
+        newest[0] = 8
         told = await asyncio.gather(*(until(desk, "id: 8") for desk in desks))
         assert len(told) == 20
-        assert len(looks) - before < 20, "not one look a listener"
+        assert len(watchers) == 1, "all listen to one watcher"
+        assert looking[1] == 1, "which looks once at a time"
         for desk in desks:
             await desk.aclose()  # type: ignore[attr-defined]
         # the watcher ends with its last listener
