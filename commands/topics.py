@@ -8,6 +8,7 @@ from typing import Any
 
 from analysis import topics_job
 from config.domains import domain_label
+from incidents import access
 from incidents import topics as store
 from incidents.installation import Installation, Problem
 from incidents.topics import Topic
@@ -95,7 +96,7 @@ def topics_of_week(
         topics_job.run(home.db, home.bundle, now, (week,))
     with home.db.reading() as session:
         known = {(topic.domain, topic.key) for topic in store.remembered(session, week)}
-        rows = store.topics_of(session, week)
+        rows = access.tell_topics(session, store.topics_of(session, week), access.restricted(session))
         posts = store.domain_posts(session, since, min(until, now))
     return TopicsOfWeek(
         week,

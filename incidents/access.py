@@ -7,16 +7,22 @@ the ladder run on as they are; whoever is on duty is told all the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from incidents.chunks import chunks
 from incidents.models import Account, Incident, IncidentPost
 from incidents.queries import family
 from incidents.states import Refused
+from incidents.topics import Topic
 
 #: who may name the people who may know, and lift it again
 MAY_RESTRICT = frozenset({"supervisor", "leader"})
+
+#: what stands instead of the title of what must not be told
+UNTOLD = "限定知悉事件"
 
 
 def hidden_from(session: Session, login: str, role: str) -> frozenset[int]:
@@ -70,6 +76,35 @@ def visible_posts(session: Session, posts: Sequence[int], hidden: frozenset[int]
         )
     )
     return [post for post in posts if post not in gone]
+
+
+def restricted(session: Session) -> frozenset[int]:
+    """Ids of all incidents of restricted matters: what is mailed or printed is read by more people than were named."""
+    ids = session.scalars(select(Incident.id).where(Incident.restricted)).all()
+    return frozenset(one for id_ in ids for one in matter_of(session, id_))
+
+
+def tell_topics(session: Session, topics: Sequence[Topic], hidden: frozenset[int]) -> list[Topic]:
+    """The topics as somebody reads them who must not see the `hidden` incidents: counted all, told only if mostly of other posts.
+
+    A topic's title is made of its posts' own words, so it would say what the restriction keeps.
+    """
+    if not hidden:
+        return list(topics)
+    wanted = sorted({post for topic in topics for post in topic.examples})
+    there = {
+        post
+        for chunk in chunks(sorted(hidden))
+        for post in session.scalars(select(IncidentPost.post_id).where(IncidentPost.incident_id.in_(chunk)))
+    }.intersection(wanted)
+    told = []
+    for topic in topics:
+        gone = there.intersection(topic.examples)
+        if gone and 2 * len(gone) >= len(topic.examples):
+            told.append(replace(topic, title=UNTOLD, words=(), examples=()))
+        else:
+            told.append(replace(topic, examples=tuple(one for one in topic.examples if one not in gone)))
+    return told
 
 
 def readers_of(session: Session, incident_id: int) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, case, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from incidents.access import UNTOLD
 from incidents.events import GENESIS, Head
 from incidents.models import Deadline, Incident, IncidentEvent, IncidentPost, Judgement, Post
 from incidents.states import State
@@ -179,7 +180,7 @@ def stories(session: Session, since: datetime, until: datetime) -> list[Story]:
             row.id,
             row.number or "",
             # a report travels further than a page: what is restricted is counted, not told
-            "限定知悉事件" if row.restricted else row.title,
+            UNTOLD if row.restricted else row.title,
             row.domain,
             row.district,
             row.first_posted_at,

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 
 from analysis.topics import MIN_POSTS
+from incidents import access
 from incidents import topics as store
 from incidents.session import Session
 from reports.model import TopicDomain, TopicLine
@@ -30,8 +31,10 @@ def example(text: str) -> str:
 
 def topic_domains(session: Session, period: Period, watched: Sequence[str]) -> tuple[TopicDomain, ...]:
     """Topics of the watched domains that had posts; empty when the topics of this week were never made."""
-    now = store.topics_of(session, period.week)
-    earlier = store.topics_of(session, week_of(period.before[0].date()))
+    # a report travels further than a page: what is restricted is counted, not told
+    kept = access.restricted(session)
+    now = access.tell_topics(session, store.topics_of(session, period.week), kept)
+    earlier = access.tell_topics(session, store.topics_of(session, week_of(period.before[0].date())), kept)
     if not now and not earlier:
         return ()
     if period.as_of < period.until:

@@ -14,10 +14,11 @@ from sqlalchemy import text
 from analysis import topics_job
 from analysis.topics import MIN_POSTS
 from config.bundle import Bundle
-from incidents import retention, topics
-from incidents.judgements import NewJudgement, save_judgements
+from incidents import access, lifecycle, retention, topics
+from incidents.judgements import NewJudgement, add_post, open_watching, save_judgements
 from incidents.posts import NewPost, save_posts
 from incidents.session import Database
+from incidents.states import Detect, Restrict
 from reports.layout import Edition
 from reports.model import WeeklyModel
 from reports.render import render
@@ -378,3 +379,41 @@ def test_a_clerk_of_a_department_sees_no_topics(town: World) -> None:
     browser = client(town, "zhou")
     assert browser.get("/topics").status_code == 403
     assert 'href="/topics"' not in browser.get("/").text
+
+
+def test_a_topic_of_a_restricted_matter_is_counted_and_not_told(town: World, bundle: Bundle) -> None:
+    with town.db.reading() as session:
+        stored = topics.topics_of(session, WEEK)
+    about, other = stored[0], stored[1]
+    with town.db.transaction() as session:
+        incident = open_watching(
+            session,
+            title="电梯",
+            domain="housing",
+            district="",
+            first_posted_at=at(16, "08:00").astimezone(UTC),
+            sketch={},
+        )
+        for number in about.examples:
+            add_post(
+                session, incident, number, similarity=1.0, voice=True, published_at=at(16, "08:00").astimezone(UTC), negative=True, now=MONDAY
+            )  # fmt: skip
+        lifecycle.handle(
+            session, incident, Detect("manual", {}), actor="du", channel="console", now=MONDAY, idempotency_key="d"
+        )  # fmt: skip
+    assert about.title in client(town).get("/topics").text
+    town.account("du", "supervisor")
+    with town.db.transaction() as session:
+        lifecycle.handle(
+            session, incident, Restrict(("du",), "涉及未成年人"), actor="du", channel="console", now=MONDAY, idempotency_key="r"
+        )  # fmt: skip
+    shown = client(town).get("/topics").text
+    assert about.title not in shown
+    assert other.title in shown
+    assert access.UNTOLD in shown
+    assert about.title in client(town, "du").get("/topics").text
+    with town.db.reading() as session:
+        model = build_weekly(session, bundle, WEEK, MONDAY)
+    told = [topic for domain in model.topics for topic in domain.topics]
+    assert [topic.posts for topic in told if topic.title == access.UNTOLD] == [about.posts]
+    assert not any(topic.title == about.title or (topic.example and topic.key == about.key) for topic in told)

@@ -98,12 +98,13 @@ def _watched(here: Visit) -> tuple[str, ...]:
 def _parts(here: Visit, span: Span, known: list[str]) -> list[Part]:
     last = [span.week, *(name for name in known if name < span.week)][:WEEKS]
     with here.console.db.reading() as session:
-        stored = {name: topics.topics_of(session, name) for name in last}
+        kept = hidden(here)
+        stored = {name: access.tell_topics(session, topics.topics_of(session, name), kept) for name in last}
         now = stored[span.week]
         posts = topics.domain_posts(session, span.since, span.as_of)
         remembered = {(one.domain, one.key) for one in topics.remembered(session, span.week)}
         examples = [post for one in now for post in one.examples[:EXAMPLES]]
-        words = topics.headings(session, access.visible_posts(session, examples, hidden(here)))
+        words = topics.headings(session, examples)
     counts = {(name, one.domain, one.key): one.posts for name, rows in stored.items() for one in rows}
     watched = _watched(here)
     order = [*watched, *(domain for domain in IDS if domain not in watched)]
@@ -145,7 +146,9 @@ def _parts(here: Visit, span: Span, known: list[str]) -> list[Part]:
 
 
 def _search(topic: Topic, span: Span) -> str:
-    """Address of a search for the topic's strongest words in its domain and week."""
+    """Address of a search for the topic's strongest words in its domain and week; none for what must not be told."""
+    if topic.title == access.UNTOLD:
+        return ""
     query = " | ".join(f'"{word}"' for word in topic.words[:4]) or f'"{topic.title}"'
     return "/search?" + urlencode(
         {
