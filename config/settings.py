@@ -521,6 +521,48 @@ class ReportSettings(_Section):
     )
 
 
+class AccountabilitySettings(_Section):
+    """The department table, the letters of supervision, appeals, and the public edition."""
+
+    min_n: int = Field(
+        10,
+        ge=2,
+        description="Fewer clocks of a department than this give 'not enough data' instead of a rate.",
+    )
+    ceiling: float = Field(
+        0.95,
+        gt=0,
+        le=1,
+        description="When every department with enough clocks keeps at least this share, the page warns that the rest is mostly chance.",
+    )
+    others_h: float = Field(
+        1.0,
+        ge=0,
+        le=48,
+        description="Hours that source, system, duty desk and approvals together may use of a clock before a miss is theirs and no longer the department's.",
+    )
+    reply_days: int = Field(
+        10,
+        gt=0,
+        le=60,
+        description="Working days to answer a supervision order (济南市绩效管理条例 art. 15).",
+    )
+    appeal_file_days: int = Field(
+        15, gt=0, le=60, description="Working days in which a unit may appeal (济南市绩效管理条例 art. 26)."
+    )
+    appeal_decide_days: int = Field(
+        10,
+        gt=0,
+        le=60,
+        description="Working days in which an appeal is decided (济南市绩效管理条例 art. 26).",
+    )
+    public_k: int = Field(
+        10,
+        ge=10,
+        description="Authors that a cell of the public edition stands for at least; never fewer than 10.",
+    )
+
+
 class PrivacySettings(_Section):
     """How long posts are kept."""
 
@@ -610,6 +652,7 @@ class Settings(BaseSettings):
     ldap: LdapSettings = LdapSettings()
     gateway: GatewaySettings = GatewaySettings()
     reports: ReportSettings = ReportSettings()
+    accountability: AccountabilitySettings = AccountabilitySettings()
     privacy: PrivacySettings = PrivacySettings()
     evidence: EvidenceSettings = EvidenceSettings()
 

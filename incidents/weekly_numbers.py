@@ -71,6 +71,7 @@ class Clock:
     due_at: datetime
     closed_at: datetime | None
     provisional: bool
+    id: int = 0
 
 
 @dataclass(frozen=True)
@@ -215,6 +216,7 @@ def clocks(session: Session, since: datetime, until: datetime) -> list[Clock]:
             row.due_at,
             row.closed_at,
             row.provisional,
+            row.id,
         )
         for row in session.scalars(query)
     ]
