@@ -598,6 +598,58 @@ class Accountability(Base):
     decision_reason: Mapped[str] = mapped_column(Text, default="")
 
 
+class ReplyReading(Base):
+    """What one official answer says, as the machine read it: a fold of the events `reply_read`. No text stands here.
+
+    `details` holds where in the answer (and in the case's posts) each finding stands, as offsets.
+    """
+
+    __tablename__ = "reply_reading"
+
+    incident_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    key: Mapped[str] = mapped_column(String(60), primary_key=True)  # event:SEQ | post:ID
+    seq: Mapped[int | None] = mapped_column(BigId)  # event `responded` that holds the answer
+    post_id: Mapped[int | None] = mapped_column(BigId)  # post below which a platform shows it
+    department: Mapped[str] = mapped_column(String(60))  # department id, or the name that the platform gives
+    published_at: Mapped[datetime]
+    read_at: Mapped[datetime]
+    model: Mapped[str] = mapped_column(String(40))
+    mark: Mapped[str] = mapped_column(String(64))  # digest of the text that was read
+    relevance: Mapped[float | None] = mapped_column(Float)
+    coverage: Mapped[float | None] = mapped_column(Float)
+    elements: Mapped[JsonDict] = mapped_column(default=dict)
+    citations: Mapped[int] = mapped_column(Integer, default=0)
+    figures: Mapped[int] = mapped_column(Integer, default=0)
+    buck_passing: Mapped[bool] = mapped_column(Boolean, default=False)
+    template_of: Mapped[int] = mapped_column(Integer, default=0)
+    blame: Mapped[bool] = mapped_column(Boolean, default=False)
+    courtesy: Mapped[bool] = mapped_column(Boolean, default=False)
+    details: Mapped[JsonDict] = mapped_column(default=dict)
+
+
+class Promise(Base):
+    """What an official answer promised by when, and what became of it: a fold of `reply_read` and `promise_*` events."""
+
+    __tablename__ = "promise"
+
+    incident_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    key: Mapped[str] = mapped_column(String(60), primary_key=True)
+    answer: Mapped[str] = mapped_column(
+        String(60), default=""
+    )  # key of the reading; "" when a person entered it
+    department: Mapped[str] = mapped_column(String(60))
+    text: Mapped[str] = mapped_column(Text)  # the words of the answer, cut
+    made_at: Mapped[datetime]  # when the answer was published
+    due_at: Mapped[datetime | None]  # None only while proposed in working days, which the calendar counts
+    workdays: Mapped[int | None] = mapped_column(Integer)
+    state: Mapped[str] = mapped_column(String(12))  # proposed | open | kept | broken | dismissed
+    decided_at: Mapped[datetime | None]
+    decided_by: Mapped[str] = mapped_column(String(80), default="")
+    link: Mapped[str] = mapped_column(Text, default="")
+    note: Mapped[str] = mapped_column(Text, default="")
+    overdue_noticed_at: Mapped[datetime | None]
+
+
 class DutyObligation(Base):
     """One due date of a recurring or triggered duty of the notice: unit, rule and period."""
 

@@ -14,7 +14,18 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from incidents import calendar_feeds, evidence, heads, hot_verdicts, obligations, rota, stops, unmask
+from incidents import (
+    calendar_feeds,
+    evidence,
+    heads,
+    hot_verdicts,
+    obligations,
+    promises,
+    reply_readings,
+    rota,
+    stops,
+    unmask,
+)
 from incidents.lifecycle import INSTANTS, fold, project
 from incidents.models import (
     Accountability,
@@ -30,6 +41,8 @@ from incidents.models import (
     Incident,
     IncidentEvent,
     Ladder,
+    Promise,
+    ReplyReading,
     RosterChange,
     Unmask,
 )
@@ -202,6 +215,8 @@ TABLES: tuple[Table, ...] = (
     Table(HotVerdict, ("title_id",), hot_verdicts.fold),
     Table(CrawlStop, ("kind", "scope", "target"), stops.fold),
     Table(Unmask, ("id",), unmask.fold),
+    Table(ReplyReading, ("incident_id", "key"), reply_readings.fold),
+    Table(Promise, ("incident_id", "key"), promises.fold),
 )
 
 
