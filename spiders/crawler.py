@@ -104,36 +104,34 @@ def scrapy_settings(settings: CrawlSettings) -> dict[str, Any]:
     return {
         "USER_AGENT": settings.user_agent,
         "ROBOTSTXT_OBEY": False,  # Scrapy's own middleware leaks; RobotsMiddleware obeys
+        # lists of what is wanted, not of what is not: a new release of Scrapy can bring no part along unasked (2.19 brought a server that
+        # runs code), and what is not in them is not even imported
+        "DOWNLOADER_MIDDLEWARES_BASE": {
+            f"scrapy.downloadermiddlewares.{name}": place
+            for name, place in (
+                ("downloadtimeout.DownloadTimeoutMiddleware", 350),
+                ("defaultheaders.DefaultHeadersMiddleware", 400),
+                ("useragent.UserAgentMiddleware", 500),
+                ("retry.RetryMiddleware", 550),
+                ("httpcompression.HttpCompressionMiddleware", 590),
+                ("redirect.RedirectMiddleware", 600),
+            )
+        },
         "DOWNLOADER_MIDDLEWARES": {
-            "scrapy.downloadermiddlewares.robotstxt.RobotsTxtMiddleware": None,
-            "scrapy.downloadermiddlewares.httpproxy.HttpProxyMiddleware": None,  # a proxy would resolve names behind the guard
-            "scrapy.downloadermiddlewares.httpauth.HttpAuthMiddleware": None,  # no log-ins
-            "scrapy.downloadermiddlewares.offsite.OffsiteMiddleware": None,  # GuardMiddleware knows the hosts of each source
-            "scrapy.downloadermiddlewares.cookies.CookiesMiddleware": None,  # we keep no session with anybody
-            "scrapy.downloadermiddlewares.redirect.MetaRefreshMiddleware": None,
-            "scrapy.downloadermiddlewares.httpcache.HttpCacheMiddleware": None,  # source_run keeps the validators
-            "scrapy.downloadermiddlewares.stats.DownloaderStats": None,
             "spiders.middlewares.GuardMiddleware": 50,
             "spiders.middlewares.RobotsMiddleware": 100,
             "spiders.browser.RenderMiddleware": 150,
             "spiders.middlewares.BlockMiddleware": 900,  # nearest to the network: before retries and redirects
         },
-        "SPIDER_MIDDLEWARES": {
-            "scrapy.spidermiddlewares.httperror.HttpErrorMiddleware": None,  # connectors judge the status
-            "scrapy.spidermiddlewares.urllength.UrlLengthMiddleware": None,
-            "scrapy.spidermiddlewares.depth.DepthMiddleware": None,
+        "SPIDER_MIDDLEWARES_BASE": {
+            f"scrapy.spidermiddlewares.{name}": place
+            for name, place in (
+                ("start.StartSpiderMiddleware", 25),
+                ("referer.RefererMiddleware", 700),
+                ("metacopy.MetaCopyDetectionMiddleware", 1000),
+            )
         },
-        "EXTENSIONS": {
-            "scrapy.extensions.telnet.TelnetConsole": None,  # no open port
-            "scrapy.extensions.memusage.MemoryUsage": None,
-            "scrapy.extensions.logstats.LogStats": None,
-            "scrapy.extensions.corestats.CoreStats": None,
-            "scrapy.extensions.memdebug.MemoryDebugger": None,
-            "scrapy.extensions.closespider.CloseSpider": None,
-            "scrapy.extensions.feedexport.FeedExporter": None,
-            "scrapy.extensions.spiderstate.SpiderState": None,
-            "scrapy.extensions.throttle.AutoThrottle": None,
-        },
+        "EXTENSIONS_BASE": {"scrapy.extensions.logcount.LogCount": 0},
         "DOWNLOAD_HANDLERS": {
             "data": None,
             "file": None,
@@ -142,6 +140,7 @@ def scrapy_settings(settings: CrawlSettings) -> dict[str, Any]:
         },  # the guard refuses them anyway
         "DUPEFILTER_CLASS": "scrapy.dupefilters.BaseDupeFilter",  # connectors know what they asked for
         "TELNETCONSOLE_ENABLED": False,
+        "REMOTE_CONTROL_ENABLED": False,  # a server on this machine that runs whatever code it is sent
         "COOKIES_ENABLED": False,  # we keep no session with anybody
         "METAREFRESH_ENABLED": False,
         "REFERRER_POLICY": "no-referrer",  # where we come from is nobody's business

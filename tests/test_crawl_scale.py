@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -195,6 +196,34 @@ def test_crawls_share_frozen_settings_and_keep_their_own_delays() -> None:
     assert one._slots is not two._slots
     assert one.settings.frozen
     assert one.settings["ROBOTSTXT_OBEY"] is False
+
+
+def test_a_crawl_has_the_parts_that_we_name_and_opens_no_port(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ready_settings(CRAWL)
+    parts = {
+        name: set(settings.getwithbase(name))
+        for name in ("EXTENSIONS", "DOWNLOADER_MIDDLEWARES", "SPIDER_MIDDLEWARES")
+    }
+    named = {
+        one if isinstance(one, str) else f"{one.__module__}.{one.__qualname__}" for one in parts["EXTENSIONS"]
+    }
+    assert named == {"scrapy.extensions.logcount.LogCount"}
+    assert (len(parts["DOWNLOADER_MIDDLEWARES"]), len(parts["SPIDER_MIDDLEWARES"])) == (10, 3)
+    opened: list[object] = []
+    with Site() as site:
+        site.feed("/f", [{"title": "停水", "guid": "1", "text": "停水两天"}])
+        listen = socket.socket.listen
+
+        def noted(one: socket.socket, *more: int) -> None:
+            opened.append(one.getsockname())
+            listen(one, *more)
+
+        monkeypatch.setattr(socket.socket, "listen", noted)
+        crawl(db, feed("f", f"{site.url}/f"))
+    assert site.hits("/f")
+    assert opened == [], "a crawl asks and answers nobody"
 
 
 def collector(db: Database, *sources: Source, **more: int) -> Collector:
