@@ -59,7 +59,7 @@ from config.bundle import Bundle
 from config.settings import AnalysisSettings
 from incidents import judged, judgements, lifecycle, posts, proposals
 from incidents.beats import beat, get_beat
-from incidents.session import Database, Session
+from incidents.session import Database, Session, others_wait
 from incidents.states import OPEN_STATES, Detect, Refused
 
 log = logging.getLogger(__name__)
@@ -77,6 +77,8 @@ LEDGER = "emergence"
 GRADED_POSTS, COMPARED_POSTS = 200, 500
 COPIES_KEPT = 5000
 TITLE_CHARS = 60
+#: after so many posts a batch looks whether somebody else wants to write: a person's click waits for this much work
+SLICE = 20
 #: an incident is looked at again for a merge or a split after so many more posts; a batch looks at so many at most,
 #: and for a split at the last posts only (they are compared pair by pair while the writer's lock is held)
 PROPOSE_EVERY, PROPOSE_AT_MOST, SPLIT_MEMBERS, SPLIT_FROM = 10, 10, 60, 4
@@ -125,6 +127,7 @@ def judge_for(bundle: Bundle) -> Judge:
 def run(db: Database, bundle: Bundle, now: datetime, *, max_batches: int | None = None) -> AnalysisSummary:
     """Judge everything that waits; `max_batches` bounds one call."""
     summary = AnalysisSummary()
+    outputs: _Outputs = {}
     while max_batches is None or summary.batches < max_batches:
         size = min(_sizes.get(db, bundle.settings.analysis.batch), bundle.settings.analysis.batch)
         judge = judge_for(bundle)  # a model that was installed meanwhile judges from here on
@@ -134,7 +137,7 @@ def run(db: Database, bundle: Bundle, now: datetime, *, max_batches: int | None 
             break
         _compile()
         # judged outside the transaction: the writer's lock is held for clustering only
-        outputs = {output.id: output for output in judge.judge_batch([_input(row) for row in waiting])}
+        outputs = _judged(judge, waiting, outputs)
         committed = False
         try:
             with db.transaction() as session:
@@ -142,7 +145,7 @@ def run(db: Database, bundle: Bundle, now: datetime, *, max_batches: int | None 
                 begun = monotonic()  # the index is rebuilt once, whatever the size
                 still = {row.id for row in posts.unjudged(session, size)}
                 batch = _Batch(session, bundle, judge, state.clusterer, now, summary)
-                batch.take([(row, outputs[row.id]) for row in waiting if row.id in still])
+                batch.take([(row, outputs[row.id][2]) for row in waiting if row.id in still])
                 beat(session, BEAT, now, {"batch": state.token + 1})
             committed = True
             _sizes[db] = _next_size(size, monotonic() - begun, bundle.settings.analysis)
@@ -156,6 +159,22 @@ def run(db: Database, bundle: Bundle, now: datetime, *, max_batches: int | None 
             db, lambda: judge_for(bundle), lambda session: _state_of(db, session, now).clusterer, now
         )
     return summary
+
+
+#: post -> by which judge, how it read, and the judgement
+_Outputs = dict[int, tuple[Judge, posts.PostRow, JudgeOutput]]
+
+
+def _judged(judge: Judge, waiting: Sequence[posts.PostRow], before: _Outputs) -> _Outputs:
+    """A judgement for each; those that the last batch had no turn for are kept when nothing changed meanwhile."""
+    kept = {
+        row.id: held
+        for row in waiting
+        if (held := before.get(row.id)) is not None and held[0] is judge and held[1] == row
+    }
+    new = [row for row in waiting if row.id not in kept]
+    made = {output.id: output for output in judge.judge_batch([_input(row) for row in new])} if new else {}
+    return kept | {row.id: (judge, row, made[row.id]) for row in new}
 
 
 def _next_size(size: int, took_s: float, settings: AnalysisSettings) -> int:
@@ -288,7 +307,16 @@ class _Batch:
         self._grown: Counter[int] = Counter()  # posts that each incident got in this batch
 
     def take(self, items: Sequence[tuple[posts.PostRow, JudgeOutput]]) -> None:
-        """Cluster, judge, detect; everything lands in the session."""
+        """Cluster, judge, detect; everything lands in the session. When somebody waits to write, the rest is left to the next batch."""
+        for at in range(0, len(items), SLICE):
+            self._take(items[at : at + SLICE])
+            if others_wait(self.session):
+                break
+        self._store_sketches()
+        self.watch.save()
+        self._propose()
+
+    def _take(self, items: Sequence[tuple[posts.PostRow, JudgeOutput]]) -> None:
         matches: list[tuple[posts.PostRow, JudgeOutput, Match | None]] = []
         made: list[judgements.NewJudgement] = []
         # an edited post is judged again where it is: it stays in its incident, and stays the copy that it was
@@ -308,9 +336,6 @@ class _Batch:
         for row, output, match in matches:
             if match is not None and match.incident is not None:
                 self._join(row, output, match.incident, match)
-        self._store_sketches()
-        self.watch.save()
-        self._propose()
 
     def _place(self, row: posts.PostRow, output: JudgeOutput) -> Match | None:
         """Find or open the incident of a post, in the index and as a row; None when the post tells of nothing."""

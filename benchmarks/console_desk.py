@@ -36,6 +36,8 @@ from tests.console_world import AUDIT_KEY, NOW, PASSWORD, World, _judgement, wor
 from tests.postgres_guard import scratch_database
 
 OFFICERS = "officer"
+#: the server closes connections on which nobody asks for five seconds
+KEPT_S = 3.0
 
 
 def say(text: str) -> None:
@@ -155,7 +157,7 @@ class Officer(threading.Thread):
         super().__init__(daemon=True)
         self.line = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
         self.work, self.pause_s, self.login, self.looks = work, pause_s, login, looks
-        self.cookie, self.csrf = "", ""
+        self.cookie, self.csrf, self.asked_at = "", "", 0.0
         self.took: list[float] = []
         self.desks: list[float] = []
         self.errors: list[str] = []
@@ -167,8 +169,11 @@ class Officer(threading.Thread):
         headers = {"Cookie": self.cookie}
         if fields is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
+        if time.monotonic() - self.asked_at > KEPT_S:
+            self.line.close()  # the server has closed it already; it opens itself again
         self.line.request(method, path, urlencode(fields) if fields is not None else None, headers)
         answer = self.line.getresponse()
+        self.asked_at = time.monotonic()
         return answer.status, answer.read().decode(), answer.headers
 
     def enter(self) -> None:

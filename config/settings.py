@@ -73,7 +73,7 @@ class DatabaseSettings(_Section):
         10.0,
         gt=0,
         le=120,
-        description="Seconds a writer waits for SQLite's lock before it fails; a batch holds it < 0.1 s.",
+        description="Seconds a writer waits for a lock that a program of others holds before it fails. Our own writers queue and are waited for three times as long, counted anew whenever the queue moves.",
     )
 
 
@@ -166,7 +166,7 @@ class AnalysisSettings(_Section):
         1.0,
         ge=0,
         le=60,
-        description="Seconds that one batch may hold the writer's lock before the next one is halved (others give up after database.busy_timeout_s); 0 never shrinks it.",
+        description="Seconds that one batch may hold the writer's lock before the next one is halved; 0 never shrinks it. Who waits to write is let in after 20 posts whatever stands here.",
     )
     false_alarms_per_week: float = Field(
         1.0,

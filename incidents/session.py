@@ -15,10 +15,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from config.departments import Departments
+from incidents.line import Line, Turn
 from incidents.trouble import SchemaTooNew, explain
 
 #: other rooms annotate with this name, so that the ORM is imported in this folder only
-__all__ = ["Database", "Session"]
+__all__ = ["Database", "Session", "others_wait"]
 
 
 #: first number of the advisory locks by which processes see each other ("own")
@@ -32,6 +33,10 @@ _STAMP = text(
 
 #: statements that are asked all the time are built once: building one anew costs more than running it
 _BEGIN, _BEGIN_IMMEDIATE = text("BEGIN"), text("BEGIN IMMEDIATE")
+#: whoever waits for other writers of ours is more patient than for strangers, by this factor of the busy timeout:
+#: they end their batches, and a person's click that comes late is better than one that is refused
+_PATIENCE = 3
+_TURN = "turn"
 
 
 class Database:
@@ -59,9 +64,13 @@ class Database:
         self.place = str(parsed.database) if parsed.get_backend_name() == "sqlite" else repr(parsed)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         options: dict[str, Any] = {}
+        #: where writers of an SQLite file queue; PostgreSQL keeps the order of those who wait itself
+        self._line: Line | None = None
         if self.is_sqlite:
             if parsed.database not in (None, "", ":memory:"):
-                Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+                file = Path(str(parsed.database))
+                file.parent.mkdir(parents=True, exist_ok=True)
+                self._line = Line(file, _PATIENCE * busy_timeout_s)
             options["connect_args"] = {"timeout": busy_timeout_s, "check_same_thread": False}
         self.engine: Engine = create_engine(url, **options)
         self._presence: tuple[int, Connection] | None = None
@@ -69,7 +78,7 @@ class Database:
         if self.is_sqlite:
             _prepare_sqlite(self.engine, busy_timeout_s)
         else:
-            _prepare_postgresql(self.engine, busy_timeout_s)
+            _prepare_postgresql(self.engine, _PATIENCE * busy_timeout_s)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False, info={"audit_key": audit_key})
         if departments is not None:
             self.know(departments)
@@ -80,8 +89,9 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """A write transaction: committed at the end, rolled back on any error."""
-        with self.telling(), self._sessions() as session, session.begin():
+        """A write transaction: committed at the end, rolled back on any error. Writers come in the order of their calls."""
+        with self.telling(), self.turn() as turn, self._sessions() as session, session.begin():
+            session.info[_TURN] = turn
             if self.is_sqlite:
                 # BEGIN IMMEDIATE: a reader that turns writer would get SQLITE_BUSY without waiting
                 session.execute(_BEGIN_IMMEDIATE)
@@ -96,6 +106,15 @@ class Database:
                 session.execute(_BEGIN)
             yield session
             session.rollback()
+
+    @contextmanager
+    def turn(self) -> Iterator[Turn]:
+        """Wait in the line of writers; for what writes without `transaction`."""
+        if self._line is None:
+            yield Turn()
+            return
+        with self._line.turn() as turn:
+            yield turn
 
     def _guard(self, session: Session) -> None:
         """Refuse to write what a newer program has taken over while this one ran."""
@@ -148,6 +167,20 @@ class Database:
                 self._presence[1].close()
                 self._presence = None
         self.engine.dispose()
+
+
+#: whether this transaction of PostgreSQL has what somebody else is waiting for
+_BLOCKS = text(
+    "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid)))"
+)
+
+
+def others_wait(session: Session) -> bool:
+    """Whether somebody waits for this write transaction: long work commits what it has and goes on in another one."""
+    if session.get_bind().dialect.name == "postgresql":
+        return bool(session.scalar(_BLOCKS))
+    turn: Turn | None = session.info.get(_TURN)
+    return turn is not None and turn.wanted
 
 
 def lives(session: Session, presence: int) -> bool:

@@ -32,7 +32,7 @@ def open_database(
             f"{exc.filename}: folder of the database cannot be made: {exc.strerror}; correct database.url"
         ) from exc
     try:
-        with db.telling():
+        with db.telling(), db.turn():
             db.stamp = stamp(upgrade(db.engine))
     except BaseException:
         db.close()
