@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+import subprocess
+import sys
 import threading
 import uuid
 from datetime import UTC, datetime
@@ -20,9 +23,10 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 import incidents.migrate
 from incidents import events
 from incidents.labels import add_label
-from incidents.migrate import SchemaTooNew, upgrade
+from incidents.migrate import SchemaTooNew, head, stamp, upgrade
 from incidents.models import Base
 from incidents.session import Database
+from incidents.store import open_database
 
 T0 = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
 #: there is exactly one, or this raises: two migrations after the same one leave nobody knowing where to go
@@ -41,6 +45,25 @@ def test_migrations_give_exactly_the_models(any_db: Database) -> None:
 
 def test_upgrading_twice_changes_nothing(any_db: Database) -> None:
     assert upgrade(any_db.engine) == upgrade(any_db.engine) == NEWEST
+
+
+def test_the_newest_revision_is_read_from_the_files_as_alembic_reads_it() -> None:
+    assert head() == NEWEST
+
+
+def test_opening_what_is_up_to_date_waits_for_no_writer_and_loads_no_alembic(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'here.db'}"
+    open_database(url, audit_key=b"k" * 32).close()
+    writer = sqlite3.connect(tmp_path / "here.db", isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    code = (
+        "import sys; from incidents.store import open_database; "
+        "db = open_database(sys.argv[1], audit_key=b'k' * 32, busy_timeout_s=0.1); "
+        "print(db.stamp, 'alembic' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, check=False)
+    writer.close()
+    assert ran.stdout.split() == [stamp(NEWEST or ""), "False"], ran.stderr
 
 
 @pytest.mark.parametrize(
