@@ -519,6 +519,19 @@ class ReportSettings(_Section):
     min_sample: int = Field(
         10, gt=0, description="Fewer cases than this give 'not enough data' instead of a rate."
     )
+    attach: tuple[Literal["pdf", "docx", "xlsx"], ...] = Field(
+        ("pdf",),
+        description="Formats attached to the mail; all of them lie beside the page in any case.",
+    )
+    issuer: str = Field(
+        "",
+        description="Office that issues the reports 编发单位, as their heads name it; empty means the city's name.",
+    )
+    font_dir: str = Field(
+        "",
+        description="Folder with the office's own fonts (方正小标宋, 仿宋_GB2312, 黑体, 楷体_GB2312, 宋体) for PDF, beside this "
+        "file or absolute; empty, or for a font that is not there: Noto Serif/Sans SC.",
+    )
 
 
 class AccountabilitySettings(_Section):

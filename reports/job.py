@@ -20,10 +20,11 @@ from incidents.lifecycle import record_act
 from incidents.report_runs import RunView
 from incidents.session import Database, Session
 from incidents.trouble import Problem
+from reports.files import Written, write
 from reports.layout import Edition, change_names
 from reports.model import WeeklyModel
 from reports.period import period_of, reached_by_retention, week_before
-from reports.render import Rendered, render
+from reports.render import Rendered
 from reports.weekly import build_weekly
 
 REPORT = "weekly"
@@ -77,7 +78,7 @@ def run(
 ) -> ReportSummary:
     """Write the report of `week` (default: the last whole week) and, with `send`, hand it to the outbox.
 
-    Writes `weekly.html`, `weekly.txt` and the charts into `data_path/reports/<week>/`. The same content again makes
+    Writes `weekly.html`, `.txt`, `.pdf`, `.docx`, `.xlsx` and the charts into `data_path/reports/<week>/`. The same content again makes
     no new revision and no new mail. Raises WeekError for a week that does not exist or lies ahead.
     """
     settings = bundle.settings
@@ -89,17 +90,28 @@ def run(
     digest = model.digest()
     repeated = bool(known) and known[-1].digest == digest
     edition = _edition(model, known, repeated=repeated, language=settings.city.language)
-    rendered = render(model, edition, settings.city.language)
+    written = write(
+        model,
+        edition,
+        settings.city.language,
+        settings.reports.issuer,
+        settings.config_dir / settings.reports.font_dir if settings.reports.font_dir else None,
+    )
+    rendered = written.rendered
     folder = settings.data_path / "reports" / week
-    files = _write(folder, rendered)
+    files = _write(folder, written)
     queued: list[str] = []
-    pictures = _pictures(settings.data_path / "outbox-files", rendered, week, edition) if send else []
+    waiting = settings.data_path / "outbox-files"
+    stem = f"{REPORT}-{week}-r{edition.revision}"
+    parts = (
+        _parts(waiting, stem, written, settings.reports.attach, f"{rendered.title} {week}") if send else {}
+    )
     with db.transaction() as session:
         saved = report_runs.save_run(
             session, report=REPORT, period=week, digest=digest, model=model.stored(), now=now
         )
         if send:
-            queued = _enqueue(session, rendered, saved, edition, settings, pictures, now)
+            queued = _enqueue(session, rendered, saved, edition, settings, parts, now)
             if saved.sent_at is None and (queued or not settings.reports.recipients):
                 report_runs.mark_sent(session, saved.id, now)
                 record_act(
@@ -192,7 +204,7 @@ def _enqueue(
     saved: RunView,
     edition: Edition,
     settings: Settings,
-    pictures: list[dict[str, str]],
+    parts: dict[str, list[dict[str, str]]],
     now: datetime,
 ) -> list[str]:
     """One outbox row for each recipient; returns those that had none yet."""
@@ -201,7 +213,7 @@ def _enqueue(
         "subject": rendered.subject,
         "text": rendered.mail_text,
         "html": rendered.mail,
-        "inline": pictures,
+        **parts,
         "headers": {"X-Quansheng-Report": f"{REPORT} {saved.period} r{saved.revision}"},
     }
     return [
@@ -222,26 +234,34 @@ def _enqueue(
     ]
 
 
-def _write(folder: Path, rendered: Rendered) -> tuple[Path, ...]:
+def _write(folder: Path, written: Written) -> tuple[Path, ...]:
     """The report as files to open: the charts first, so that the page never points at a missing one."""
+    rendered = written.rendered
     contents = {
         **{image.name: image.png for image in rendered.images},
-        "weekly.txt": rendered.text.encode(),
-        "weekly.html": rendered.page.encode(),
+        **{f"{REPORT}.{suffix}": paper for suffix, paper in written.papers.items()},
+        f"{REPORT}.txt": rendered.text.encode(),
+        f"{REPORT}.html": rendered.page.encode(),
     }
     for name, content in contents.items():
         _replace(folder / name, content)
     return tuple(folder / name for name in contents)
 
 
-def _pictures(folder: Path, rendered: Rendered, week: str, edition: Edition) -> list[dict[str, str]]:
-    """Charts of a mail under names of their own, so that a later revision does not change a waiting mail."""
-    found = []
-    for image in rendered.images:
-        path = folder / f"{REPORT}-{week}-r{edition.revision}-{image.name}"
+def _parts(
+    folder: Path, stem: str, written: Written, attach: Sequence[str], title: str
+) -> dict[str, list[dict[str, str]]]:
+    """Charts and attachments of a mail under names of their own: a later revision changes no mail that waits."""
+    inline, attachments = [], []
+    for image in written.rendered.images:
+        path = folder / f"{stem}-{image.name}"
         _replace(path, image.png)
-        found.append({"cid": image.cid, "path": str(path)})
-    return found
+        inline.append({"cid": image.cid, "path": str(path)})
+    for suffix in dict.fromkeys(attach):
+        path = folder / f"{stem}.{suffix}"
+        _replace(path, written.papers[suffix])
+        attachments.append({"path": str(path), "name": f"{title}.{suffix}"})
+    return {"inline": inline, "attachments": attachments}
 
 
 def _replace(path: Path, content: bytes) -> None:

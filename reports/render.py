@@ -66,6 +66,7 @@ class Rendered:
     """
 
     subject: str
+    title: str
     mail: str
     mail_text: str
     page: str
@@ -91,6 +92,7 @@ def render(model: WeeklyModel, edition: Edition, language: str) -> Rendered:
 
     return Rendered(
         subject=subject,
+        title=whole.title() if whole.chinese else whole.title().replace(": ", " "),
         mail=html(short, lambda image: f"cid:{image.cid}"),
         mail_text=plain_text(model, short, edition),
         page=html(whole, lambda image: image.name),

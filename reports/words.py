@@ -220,6 +220,29 @@ class Words:
             return f"{year}年第{int(week)}周（{first.year}年{first.month}月{first.day}日至{last.month}月{last.day}日）"
         return f"Week {int(week)} of {year} ({first:%d %b} to {last:%d %b %Y})"
 
+    def issue(self) -> str:
+        """Number of the issue, as the mast of a bulletin has it."""
+        year, week = self.model.week.split("-W")
+        return self._("{year}年第{n}期").format(year=year, n=int(week))
+
+    def headline(self) -> str:
+        """Title below the mast."""
+        year, week = self.model.week.split("-W")
+        return self._("{year}年第{n}周政务舆情情况").format(year=year, n=int(week))
+
+    def dates(self) -> str:
+        """First and last day, with the year."""
+        last = self.model.until - timedelta(days=1)
+        if self.chinese:
+            return f"（{self.day(self.model.since)}至{self.day(last)}）"
+        return f"{self.day(self.model.since)} to {self.day(last)}"
+
+    def departments_note(self) -> str:
+        """How to read the table of departments."""
+        return self._(
+            "按件数排列，不是排名；回应下为用时中位数，时限下为按时率；到期时限少于{n}项的部门不计算按时率。超时记在到期时承办的部门名下。"
+        ).format(n=self.model.min_sample)
+
     # --- sentences
 
     def summary(self) -> list[str]:

@@ -86,7 +86,8 @@ def test_without_send_it_only_writes_files(quiet_town: Database, bundle: Bundle)
     assert mails(quiet_town) == []
     assert written.folder == bundle.settings.data_path / "reports" / WEEK
     names = {path.name for path in written.files}
-    assert names == {"weekly.html", "weekly.txt", "days.png", "domains.png"}
+    papers = {"weekly.pdf", "weekly.docx", "weekly.xlsx"}
+    assert names == {"weekly.html", "weekly.txt", "days.png", "domains.png"} | papers
     assert all(path.is_file() for path in written.files)
     assert written.summary[0].startswith("采集公开帖文3条")
     page = (written.folder / "weekly.html").read_text(encoding="utf-8")
