@@ -946,6 +946,25 @@ def report_weekly(
         echo(f"queued for {len(done.queued)} recipients; `quansheng run` sends them")
 
 
+@report_app.command("accountability")
+def report_accountability(
+    period: Annotated[
+        str, typer.Option(help="2026-W47, 2026-11, 2026-Q4 or 2026; default: the running month.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Compute the department table of a period, keep it for the console and print it."""
+    from commands import accountability  # with the rest of the database's room
+
+    with opened() as home:
+        table = accountability.compute(home, period, now())
+    if as_json:
+        print_json(table.stored())
+        return
+    for line in accountability.told(table):
+        echo(line)
+
+
 @audit_app.command("verify")
 def audit_verify(
     head: Annotated[

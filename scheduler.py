@@ -38,6 +38,7 @@ import alerts.watch
 import analysis.job
 import analysis.topics_job
 import backtest
+import reports.accountability_job
 import reports.job
 import spiders.evidence_job
 import spiders.intake.job
@@ -168,6 +169,10 @@ def _weekly(home: Installation, clock: Clock) -> object:
     return reports.job.run_due(home.db, home.bundle, home.keys, now)
 
 
+def _accountability(home: Installation, clock: Clock) -> object:
+    return reports.accountability_job.run_due(home.db, home.bundle, clock())
+
+
 def _backtest(home: Installation, clock: Clock) -> object:
     return backtest.run_waiting(home, clock)
 
@@ -228,6 +233,7 @@ JOBS: tuple[Job, ...] = (
     Job(
         "weekly", _weekly, every(300)
     ),  # looks whether the week's report is still missing: downtime loses none
+    Job("accountability", _accountability, every(300)),  # once an hour in fact: the tables of each period
     Job("backtest", _backtest, every(10)),  # what somebody wants tried on the past; beside everything else
     Job("copy", _copy, every(60)),  # what analysts ask by SQL
     Job("purge", _purge, _daily(3, 17)),

@@ -24,6 +24,7 @@ from alerts import (
     duties,
     handover,
     heartbeat,
+    letters,
     obligations,
     paging,
     react,
@@ -41,6 +42,7 @@ from config.bundle import Bundle
 from config.keys import Keys
 from incidents import beats, clocks, events, lifecycle, outbox
 from incidents.clocks import TimerView
+from incidents.letters import TIMER
 from incidents.session import Database
 from incidents.states import Refused
 
@@ -202,6 +204,8 @@ def _on_timer(desk: Desk, timer: TimerView) -> None:
         paging.on_outer(desk, timer)
     elif timer.kind == accountability.FOLLOW:
         accountability.on_timer(desk, timer)
+    elif timer.kind == TIMER:
+        letters.on_timer(desk, timer)
     elif timer.kind in (cards.REMIND, cards.YELLOW):
         cards.on_timer(desk, timer)
     elif timer.kind == cards.RED:

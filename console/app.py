@@ -25,6 +25,7 @@ from console.render import STATIC, asset_hashes, environment
 from console.security import Guard
 from console.views import (
     account,
+    accountability,
     accounts,
     ack,
     acts,
@@ -41,6 +42,7 @@ from console.views import (
     handover,
     incident,
     intake,
+    letters,
     model,
     obligations,
     roster,
@@ -103,6 +105,8 @@ def create_app(db: Database, bundle: Bundle, keys: Keys, now: Callable[[], datet
         clocks,
         obligations,
         supervision,
+        accountability,
+        letters,
         system,
         stops,
         roster,

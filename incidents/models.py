@@ -650,6 +650,64 @@ class Promise(Base):
     overdue_noticed_at: Mapped[datetime | None]
 
 
+class Appeal(Base):
+    """An appeal of a unit against a missed clock, an approved step or its line of a period: a fold of `appeal_*` events."""
+
+    __tablename__ = "appeal"
+    __table_args__ = (Index("ix_appeal_unit", "unit", "state"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    unit: Mapped[str] = mapped_column(String(60))
+    about: Mapped[str] = mapped_column(String(80))  # clock:R03:1 | measure:L3:R03:1 | row:2026-11
+    incident_id: Mapped[int | None] = mapped_column(BigId)
+    filed_by: Mapped[str] = mapped_column(String(80))
+    filed_at: Mapped[datetime]
+    reason: Mapped[str] = mapped_column(Text)
+    evidence: Mapped[str] = mapped_column(Text)
+    decide_due_at: Mapped[datetime]
+    provisional: Mapped[bool] = mapped_column(Boolean, default=False)
+    trace: Mapped[list[str]] = mapped_column(Json, default=list)
+    state: Mapped[str] = mapped_column(String(12), default="filed")  # filed | upheld | changed | dismissed
+    decided_by: Mapped[str] = mapped_column(String(80), default="")
+    decided_at: Mapped[datetime | None]
+    decision_reason: Mapped[str] = mapped_column(Text, default="")
+    changed_to: Mapped[str] = mapped_column(String(60), default="")  # link that is charged instead
+
+
+class Letter(Base):
+    """A letter of supervision 督办文书, from its draft to its answer: a fold of `letter_*` events."""
+
+    __tablename__ = "letter"
+    __table_args__ = (Index("ix_letter_department", "department", "state"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    incident_id: Mapped[int] = mapped_column(ForeignKey("incident.id"))
+    kind: Mapped[str] = mapped_column(String(12))  # order | talk | circular | referral | praise
+    department: Mapped[str] = mapped_column(String(60))
+    proposal_key: Mapped[str] = mapped_column(String(60), default="")  # of its accountability step
+    level: Mapped[str] = mapped_column(String(4), default="")
+    body: Mapped[list[str]] = mapped_column(Json, default=list)  # paragraphs, every sentence cites 【code】
+    evidence: Mapped[JsonDict] = mapped_column(default=dict)  # code -> what it stands for
+    version: Mapped[int] = mapped_column(Integer, default=1)
+    state: Mapped[str] = mapped_column(String(12), default="draft")  # draft | approved | rejected
+    made_by: Mapped[str] = mapped_column(String(80))
+    made_at: Mapped[datetime]
+    edited_by: Mapped[str] = mapped_column(String(80), default="")
+    decided_by: Mapped[str] = mapped_column(String(80), default="")
+    decided_at: Mapped[datetime | None]
+    decision_reason: Mapped[str] = mapped_column(Text, default="")
+    reply_due_at: Mapped[datetime | None]
+    provisional: Mapped[bool] = mapped_column(Boolean, default=False)
+    trace: Mapped[list[str]] = mapped_column(Json, default=list)
+    received_at: Mapped[datetime | None]
+    received_by: Mapped[str] = mapped_column(String(80), default="")
+    answered_at: Mapped[datetime | None]
+    answered_by: Mapped[str] = mapped_column(String(80), default="")
+    answer: Mapped[str] = mapped_column(Text, default="")
+    answer_url: Mapped[str] = mapped_column(Text, default="")
+    overdue_noticed_at: Mapped[datetime | None]
+
+
 class DutyObligation(Base):
     """One due date of a recurring or triggered duty of the notice: unit, rule and period."""
 

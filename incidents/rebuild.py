@@ -15,10 +15,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from incidents import (
+    appeals,
     calendar_feeds,
     evidence,
     heads,
     hot_verdicts,
+    letters,
     obligations,
     promises,
     reply_readings,
@@ -29,6 +31,7 @@ from incidents import (
 from incidents.lifecycle import INSTANTS, fold, project
 from incidents.models import (
     Accountability,
+    Appeal,
     AuditHead,
     Base,
     CalendarFeed,
@@ -41,6 +44,7 @@ from incidents.models import (
     Incident,
     IncidentEvent,
     Ladder,
+    Letter,
     Promise,
     ReplyReading,
     RosterChange,
@@ -209,6 +213,8 @@ TABLES: tuple[Table, ...] = (
     Table(Handover, ("role", "shift_end"), rota.fold_handovers),
     Table(AuditHead, ("day",), heads.fold),
     Table(Accountability, ("incident_id", "key"), _accountability),
+    Table(Appeal, ("id",), appeals.fold),
+    Table(Letter, ("id",), letters.fold),
     Table(Ladder, ("incident_id", "epoch"), _ladder),
     Table(DutyObligation, ("rule_id", "unit", "period"), obligations.fold),
     Table(Evidence, ("post_id", "name"), evidence.fold),

@@ -17,7 +17,8 @@ from zoneinfo import ZoneInfo
 from config.bundle import Bundle
 from config.departments import Departments
 from incidents import accountability_numbers as numbers
-from incidents import weekly_numbers
+from incidents import appeals, weekly_numbers
+from incidents.appeals import TAKEN_AWAY, AppealView
 from incidents.session import Session
 from incidents.states import LEVELS, Situation, State
 from incidents.weekly_numbers import Clock, Story
@@ -123,6 +124,7 @@ class _Table:
         self.by_id = {case.story.id: case for case in self.cases}
         self.outcomes = self._outcomes()
         self.charged = {one.clock.id: one for one in self.outcomes if not one.kept}
+        self.appeals = appeals.listed(session)
 
     # --- cases and clocks ------------------------------------------------------------------------------------------
 
@@ -275,6 +277,11 @@ class _Table:
         group: int | None,
     ) -> DepartmentLine:
         known = self.bundle.departments.get(unit)
+        taken = [
+            one
+            for one in self.outcomes
+            if one.charge.department == unit and not one.kept and self._taken(one)
+        ]
         led = [case for case in self.cases if any(one.department == unit for one in self._held(case))]
         helped = [case for case in self.cases if any(unit in one.co for one in self._held(case))]
         mine = [one for one in self.outcomes if one.charge.department == unit]
@@ -293,7 +300,7 @@ class _Table:
             rate=own,
             expected=expected(cells, every) if own.share is not None else None,
             group=group,
-            after=own,
+            after=rate(own.kept, own.missed - len(taken), self.settings.min_n),
             shared=sum(self._shares(one, unit) for one in self.outcomes),
             others=sum(
                 not one.kept and one.holder == unit and one.charge.link not in ("department", SHARED)
@@ -310,14 +317,45 @@ class _Table:
             reopened=acts.reopened,
             promises_broken=None,
             measures=len(measures),
-            measures_after=len(measures),
+            measures_after=sum(not self._lifted(one, unit) for one in measures),
             open=sum(
                 not is_over(case.now.state) and self.unit(case.now.department) == unit for case in self.cases
             ),
-            appeals_waiting=0,
+            appeals_waiting=sum(one.unit == unit and one.state == "filed" for one in self.appeals),
+            remarks=tuple(
+                one.decision_reason
+                for one in self.appeals
+                if one.unit == unit and one.about == f"row:{self.span.name}" and one.state in TAKEN_AWAY
+            ),
             kept_numbers=tuple(sorted({one.case.story.number for one in kept})),
             missed_numbers=tuple(sorted({one.case.story.number for one in missed})),
             numbers=tuple(sorted(numbers_of)),
+        )
+
+    def _appeal(self, one: _Outcome, unit: str) -> AppealView | None:
+        """The appeal of a department against one missed clock."""
+        about = f"clock:{one.clock.rule_id}:{one.clock.round}"
+        return next(
+            (
+                appeal
+                for appeal in self.appeals
+                if appeal.incident_id == one.case.story.id and appeal.about == about and appeal.unit == unit
+            ),
+            None,
+        )
+
+    def _taken(self, one: _Outcome) -> bool:
+        """Whether an appeal of the department that is charged has taken this miss away."""
+        appeal = self._appeal(one, one.charge.department)
+        return appeal is not None and appeal.state in TAKEN_AWAY
+
+    def _lifted(self, one: numbers.Measure, unit: str) -> bool:
+        return any(
+            appeal.incident_id == one.incident_id
+            and appeal.about == f"measure:{one.key}"
+            and appeal.unit == unit
+            and appeal.state in TAKEN_AWAY
+            for appeal in self.appeals
         )
 
     def _own(self, clock_id: int, unit: str) -> bool:
@@ -398,6 +436,8 @@ class _Table:
         clock, as_of = one.clock, self.span.as_of
         rule = next((rule for rule in self.bundle.rules.rules() if rule.id == clock.rule_id), None)
         closed = clock.closed_at if clock.closed_at is not None and clock.closed_at < as_of else None
+        units = (one.charge.department or one.holder, *(unit for _, unit in one.charge.seconds if unit))
+        appeal = next((found for unit in units if (found := self._appeal(one, unit))), None)
         return Miss(
             number=one.case.story.number,
             rule=clock.rule_id,
@@ -417,7 +457,8 @@ class _Table:
                 Used(link=link, department=unit, seconds=seconds)
                 for (link, unit), seconds in one.charge.seconds.items()
             ),
-            appeal="",
+            appeal=appeal.state if appeal else "",
+            changed_to=appeal.changed_to if appeal else "",
         )
 
 

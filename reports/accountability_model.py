@@ -74,6 +74,7 @@ class Miss(_Part):
     department: str
     used: tuple[Used, ...]
     appeal: str  # "" | filed | upheld | changed | dismissed
+    changed_to: str  # link that an appeal charged instead
 
 
 class DepartmentLine(_Part):
@@ -105,6 +106,7 @@ class DepartmentLine(_Part):
     measures_after: int
     open: int
     appeals_waiting: int
+    remarks: tuple[str, ...]  # what appeals against this line had decided, word for word
     kept_numbers: tuple[str, ...]
     missed_numbers: tuple[str, ...]
     numbers: tuple[str, ...]
