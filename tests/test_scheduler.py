@@ -47,6 +47,7 @@ def test_the_stages_stand_in_the_order_of_a_post_s_way() -> None:
         "watch",
         "topics",
         "weekly",
+        "accountability",
         "backtest",
         "copy",
         "purge",
