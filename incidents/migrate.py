@@ -32,19 +32,15 @@ def upgrade(engine: Engine) -> str:
 
     Raises SchemaTooNew when the database knows a revision or engine version that this code does not.
     """
-    newest = head()
-    # most openings find nothing to do: no lock that a writer may hold, and no Alembic
-    with engine.connect() as connection:
-        if _revision(connection) == newest and _engine_version(connection) == str(ENGINE_VERSION):
-            return newest
-
+    if is_current(engine):
+        return head()
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
 
     config = Config()
     config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
-    script = ScriptDirectory.from_config(config)
+    script, newest = ScriptDirectory.from_config(config), head()
     with engine.begin() as connection:
         _lock(connection)
         found = _revision(connection)
@@ -65,6 +61,12 @@ def head() -> str:
     )
     (newest,) = made - built_on
     return newest
+
+
+def is_current(engine: Engine) -> bool:
+    """Whether there is nothing to upgrade, as most openings find: told without a lock that a writer may hold, and without Alembic."""
+    with engine.connect() as connection:
+        return _revision(connection) == head() and _engine_version(connection) == str(ENGINE_VERSION)
 
 
 def stamp(revision: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from config.departments import Departments
-from incidents.migrate import stamp, upgrade
+from incidents.migrate import head, is_current, stamp, upgrade
 from incidents.session import Database
 from incidents.trouble import Problem
 
@@ -32,8 +32,12 @@ def open_database(
             f"{exc.filename}: folder of the database cannot be made: {exc.strerror}; correct database.url"
         ) from exc
     try:
-        with db.telling(), db.turn():
-            db.stamp = stamp(upgrade(db.engine))
+        with db.telling():
+            if is_current(db.engine):
+                db.stamp = stamp(head())
+            else:
+                with db.turn():
+                    db.stamp = stamp(upgrade(db.engine))
     except BaseException:
         db.close()
         raise

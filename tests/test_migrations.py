@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 import incidents.migrate
 from incidents import events
 from incidents.labels import add_label
+from incidents.line import Line
 from incidents.migrate import SchemaTooNew, head, stamp, upgrade
 from incidents.models import Base
 from incidents.session import Database
@@ -61,7 +62,8 @@ def test_opening_what_is_up_to_date_waits_for_no_writer_and_loads_no_alembic(tmp
         "db = open_database(sys.argv[1], audit_key=b'k' * 32, busy_timeout_s=0.1); "
         "print(db.stamp, 'alembic' in sys.modules)"
     )
-    ran = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, check=False)
+    with Line(tmp_path / "here.db", 1).turn():
+        ran = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, check=False)
     writer.close()
     assert ran.stdout.split() == [stamp(NEWEST or ""), "False"], ran.stderr
 
