@@ -965,6 +965,34 @@ def report_accountability(
         echo(line)
 
 
+@app.command("public")
+def public(
+    period: Annotated[str, typer.Option(help="A month that is over, such as 2026-11.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the pages and tables; without it the edition is only made."),
+    ] = None,
+) -> None:
+    """Make the public edition of a month: counts only, no cell of fewer than 10 authors; written once it was approved."""
+    from commands.public import publish  # with the rest of the database's room
+
+    with opened() as home:
+        done = publish(home, period, out, _login(), now())
+    model = done.model
+    echo(
+        f"{period}: {model.posts} posts, {len(model.cells)} cells, {model.hidden} not told; SHA-256 {done.digest}"
+    )
+    for name in model.withheld:
+        echo(f"the table {name} is withheld: too few authors")
+    for path in done.written:
+        echo(str(path))
+    if not done.written:
+        by = (
+            f"approved by {done.approved_by}; --out DIR writes it" if done.approved_by else "not approved yet"
+        )
+        echo(f"{by}: page 问责 of the console")
+
+
 @audit_app.command("verify")
 def audit_verify(
     head: Annotated[

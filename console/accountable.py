@@ -15,6 +15,8 @@ from incidents.report_runs import RunView
 from incidents.session import Session
 
 REPORT = "accountability"
+#: who sees the whole table
+READERS = frozenset({"supervisor", "leader", "auditor", "administrator"})
 
 
 @dataclass(frozen=True)

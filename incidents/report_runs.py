@@ -38,12 +38,16 @@ def runs(session: Session, report: str, period: str) -> list[RunView]:
     return [_view(row) for row in session.scalars(query.order_by(ReportRun.revision))]
 
 
-def all_runs(session: Session, *, limit: int, before_id: int | None = None) -> list[RunView]:
-    """Revisions of all reports, the newest first, without what they say."""
+def all_runs(
+    session: Session, *, limit: int, before_id: int | None = None, report: str = ""
+) -> list[RunView]:
+    """Revisions of all reports (or of one kind), the newest first, without what they say."""
     row = ReportRun
     query = select(row.id, row.report, row.period, row.revision, row.created_at, row.sent_at, row.digest)
     if before_id is not None:
         query = query.where(row.id < before_id)
+    if report:
+        query = query.where(row.report == report)
     return [
         RunView(*found, model={}) for found in session.execute(query.order_by(row.id.desc()).limit(limit))
     ]

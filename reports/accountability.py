@@ -17,8 +17,9 @@ from zoneinfo import ZoneInfo
 from config.bundle import Bundle
 from config.departments import Departments
 from incidents import accountability_numbers as numbers
-from incidents import appeals, weekly_numbers
+from incidents import appeals, promises, weekly_numbers
 from incidents.appeals import TAKEN_AWAY, AppealView
+from incidents.promises import Promise
 from incidents.session import Session
 from incidents.states import LEVELS, Situation, State
 from incidents.weekly_numbers import Clock, Story
@@ -315,7 +316,7 @@ class _Table:
             red=len(reds),
             red_not_own=sum(not self._own(card.clock, unit) for card in reds),
             reopened=acts.reopened,
-            promises_broken=None,
+            promises_broken=self._broken(unit),
             measures=len(measures),
             measures_after=sum(not self._lifted(one, unit) for one in measures),
             open=sum(
@@ -365,6 +366,22 @@ class _Table:
     @staticmethod
     def _shares(one: _Outcome, unit: str) -> bool:
         return not one.kept and one.charge.link == SHARED and ("department", unit) in one.charge.seconds
+
+    @cached_property
+    def _promises(self) -> list[Promise]:
+        found = promises.promises_of(self.session, self.by_id)
+        decided = ("open", "kept", "broken")
+        return [one for rows in found.values() for one in rows if one.state in decided]
+
+    def _broken(self, unit: str) -> int | None:
+        """Promises that a person found broken in the period; None when no promise of the department was confirmed."""
+        own = [one for one in self._promises if self.unit(one.department) == unit]
+        if not own:
+            return None
+        return sum(
+            one.state == "broken" and one.decided_at is not None and self._inside(one.decided_at)
+            for one in own
+        )
 
     def _hours(self, unit: str) -> int:
         since, as_of = self.span.since, self.span.as_of

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path
 from pydantic import AfterValidator, Field
 
+from console import accountable
 from console.api import cursor as cursors
 from console.api.caller import Tagged, needs
 from console.api.problems import NOT_FOUND, RESPONSES
@@ -59,6 +60,8 @@ def get_report(
 ) -> ReportDetail:
     """The newest revision of one report, as numbers."""
     need_all(here)
+    if report == accountable.REPORT and here.account.role not in accountable.READERS:
+        raise absent(f"{report} {period}")
     with here.console.db.reading() as session:
         rows = report_runs.runs(session, report, period)
     if not rows:

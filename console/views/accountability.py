@@ -18,15 +18,15 @@ from console.context import Forbidden, Visit, member
 from console.forms import Posted, own_form
 from console.render import page
 from console.rights import hidden, may_see
-from incidents import accountability, appeals, approvals, letters, queries
+from incidents import accountability, appeals, approvals, letters, public_edition, queries, report_runs
 from incidents.appeals import OUTCOMES, AppealView
 from incidents.queries import IncidentView
+from incidents.report_runs import RunView
 from incidents.session import Session
 from incidents.states import Refused, State
 
 router = APIRouter(include_in_schema=False)
-#: who sees the whole table; who works on letters, appeals and approvals
-READERS = frozenset({"supervisor", "leader", "auditor", "administrator"})
+#: who works on letters, appeals and approvals
 DECIDERS = frozenset({"supervisor", "leader"})
 #: links that an appeal may charge instead of the department
 INSTEAD = ("source", "system", "desk", "approver", "shared")
@@ -52,7 +52,7 @@ def _clerk(here: Visit) -> bool:
 
 
 def _need_reader(here: Visit) -> None:
-    if not _clerk(here) and here.account.role not in READERS:
+    if not _clerk(here) and here.account.role not in accountable.READERS:
         raise Forbidden("您的角色不能查看问责页。")
 
 
@@ -115,6 +115,8 @@ def show(
         overdue=[one for one in filed if one.overdue(here.now) and one.state == "filed"],
         own=unit,
         **_papers(here, unit),
+        public=_public(here),
+        may_publish=here.account.role == "leader",
         may_decide=here.account.role in DECIDERS,
         may_appeal=_clerk(here),
         outcomes=OUTCOMES,
@@ -166,6 +168,53 @@ def _papers(here: Visit, unit: str) -> dict[str, Any]:
         if unit
         else [],
     }
+
+
+def _public(here: Visit) -> list[tuple[RunView, public_edition.Decision | None]]:
+    """Public editions that were made, the newest of each month, with what was decided on it."""
+    if here.account.role not in DECIDERS | {"auditor"}:
+        return []
+    with here.console.db.reading() as session:
+        newest: dict[str, RunView] = {}
+        for run in report_runs.all_runs(session, limit=SHOWN, report=public_edition.REPORT):
+            newest.setdefault(run.period, run)
+        return [(run, public_edition.decision(session, run.period, run.digest)) for run in newest.values()]
+
+
+@router.get("/accountability/public/{period}")
+def public_page(period: str, here: Annotated[Visit, Depends(member)]) -> Response:
+    """The newest public edition of a month, as it would be published."""
+    if here.account.role not in DECIDERS | {"auditor"}:
+        raise Forbidden("您的角色不能查看问责页。")
+    with here.console.db.reading() as session:
+        runs = report_runs.runs(session, public_edition.REPORT, period)
+    if not runs:
+        raise HTTPException(404)
+    return page(here, "public_edition.html", run=runs[-1], m=runs[-1].model)
+
+
+@router.post("/accountability/public/{period}")
+def decide_public(
+    period: str, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
+) -> Response:
+    """A leader lets exactly this edition be published, or not."""
+    if here.account.role != "leader":
+        raise Forbidden("您的角色不能执行此操作。")
+
+    def act(session: Session) -> None:
+        public_edition.decide(
+            session,
+            period,
+            form.text("digest", 64),
+            approve=form.get("decision") == "approve",
+            name=form.text("approver", 60),
+            reason=form.text("reason"),
+            by=here.account.login,
+            channel="console",
+            now=here.now,
+        )
+
+    return _done(here, form, act, "public_decided")
 
 
 @router.get("/accountability")
