@@ -124,7 +124,8 @@ def place_name(id: str, language: str) -> str:
 
 def domain_name(id: str, language: str) -> str:
     """What a column is called."""
-    return translator("reports", language)("其他领域") if id == OTHER else domain_label(id, language)
+    _ = translator("reports", language)
+    return _("其他领域") if id == OTHER else domain_label(id, language)
 
 
 def files(model: PublicModel) -> dict[str, bytes]:
@@ -209,18 +210,18 @@ def page(model: PublicModel, language: str) -> str:
     )
 
 
-def parts(t: Callable[[str], str]) -> dict[str, str]:
+def parts(_: Callable[[str], str]) -> dict[str, str]:
     """Names of the parts of the way."""
     return {
-        "posted_fetched": t("发帖至采集"),
-        "posted_detected": t("发帖至发现"),
-        "fetched_detected": t("采集至发现"),
-        "detected_alerted": t("发现至提醒"),
-        "alerted_acknowledged": t("提醒至确认"),
-        "acknowledged_assigned": t("确认至交办"),
-        "returned_assigned": t("退回至再交办"),
-        "reopened_assigned": t("重开至交办"),
-        "assigned_signed": t("交办至签收"),
-        "signed_answered": t("签收至回应"),
-        "approval": t("等待审批"),
+        "posted_fetched": _("发帖至采集"),
+        "posted_detected": _("发帖至发现"),
+        "fetched_detected": _("采集至发现"),
+        "detected_alerted": _("发现至提醒"),
+        "alerted_acknowledged": _("提醒至确认"),
+        "acknowledged_assigned": _("确认至交办"),
+        "returned_assigned": _("退回至再交办"),
+        "reopened_assigned": _("重开至交办"),
+        "assigned_signed": _("交办至签收"),
+        "signed_answered": _("签收至回应"),
+        "approval": _("等待审批"),
     }
