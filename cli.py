@@ -18,7 +18,7 @@ from datetime import UTC, date, datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import structlog
 import typer
@@ -32,6 +32,9 @@ from incidents.installation import Installation, Problem, open_bundle, open_inst
 from incidents.migrate import SchemaTooNew
 from incidents.querylang import QueryError
 from incidents.states import Refused
+
+if TYPE_CHECKING:
+    from reports.delivery import ReportSummary
 
 app = typer.Typer(
     name="quansheng",
@@ -923,22 +926,72 @@ def _login() -> str:
 # --- reports, record, upkeep ----------------------------------------------------------------------------------------
 
 
+_SEND = Annotated[bool, typer.Option("--send", help="Mail it to reports.recipients.")]
+
+
+@report_app.command("daily")
+def report_daily(
+    day: Annotated[str | None, typer.Option(help="Day such as 2026-11-23; default: yesterday.")] = None,
+    send: _SEND = False,
+) -> None:
+    """Write the daily brief 日报."""
+    _report("daily", day, send)
+
+
 @report_app.command("weekly")
 def report_weekly(
     week: Annotated[
         str | None, typer.Option(help="ISO week such as 2026-W47; default: the last whole one.")
     ] = None,
-    send: Annotated[bool, typer.Option("--send", help="Mail it to reports.recipients.")] = False,
+    send: _SEND = False,
 ) -> None:
-    """Write the weekly report."""
+    """Write the weekly report 周报."""
+    _report("weekly", week, send)
+
+
+@report_app.command("monthly")
+def report_monthly(
+    month: Annotated[str | None, typer.Option(help="Month such as 2026-11; default: the last one.")] = None,
+    send: _SEND = False,
+) -> None:
+    """Write the monthly report 月报."""
+    _report("monthly", month, send)
+
+
+@report_app.command("yearly")
+def report_yearly(
+    year: Annotated[str | None, typer.Option(help="Year such as 2026; default: the last one.")] = None,
+    send: _SEND = False,
+) -> None:
+    """Write the yearly report 年报."""
+    _report("yearly", year, send)
+
+
+@report_app.command("special")
+def report_special(
+    number: Annotated[str, typer.Argument(help="Number of the incident, such as QS-2026-000017.")],
+    send: _SEND = False,
+) -> None:
+    """Write the special report 专报 about one incident as it stands now; after one was sent the next is a sequel 续报."""
+    from reports.special import run_special
+
+    with opened() as home:
+        _written(run_special(home.db, home.bundle, home.keys, now(), number, send=send), send)
+
+
+def _report(kind: Literal["daily", "weekly", "monthly", "yearly"], period: str | None, send: bool) -> None:
     import reports.job  # loads the charts
-    from reports.period import WeekError
+    from reports.period import PeriodError
 
     with opened() as home:
         try:
-            done = reports.job.run(home.db, home.bundle, home.keys, now(), week=week, send=send)
-        except WeekError as exc:
+            done = reports.job.run(home.db, home.bundle, home.keys, now(), kind, period, send=send)
+        except PeriodError as exc:
             raise Problem(str(exc)) from exc
+        _written(done, send)
+
+
+def _written(done: ReportSummary, send: bool) -> None:
     for path in done.files:
         echo(str(path))
     echo(f"{done.subject}\n" + "\n".join(done.summary))

@@ -164,9 +164,9 @@ def _weekly(home: Installation, clock: Clock) -> object:
         if start is None:
             beats.beat(session, "installed", now)
     # no report about the time before this house was there
-    if start is None or start.ok_at > latest_weekly(home.settings, now):
+    if start is None:
         return None
-    return reports.job.run_due(home.db, home.bundle, home.keys, now)
+    return reports.job.run_due(home.db, home.bundle, home.keys, now, installed=start.ok_at)
 
 
 def _accountability(home: Installation, clock: Clock) -> object:
@@ -238,16 +238,6 @@ JOBS: tuple[Job, ...] = (
     Job("copy", _copy, every(60)),  # what analysts ask by SQL
     Job("purge", _purge, _daily(3, 17)),
 )
-
-
-def latest_weekly(settings: Settings, now: datetime) -> datetime:
-    """The last instant at or before `now` at which the weekly report was due."""
-    day, at = settings.reports.weekly_at.split(" ")
-    hour, minute = (int(part) for part in at.split(":"))
-    local = now.astimezone(ZoneInfo(settings.city.timezone))
-    back = (local.weekday() - ("mon", "tue", "wed", "thu", "fri", "sat", "sun").index(day)) % 7
-    due = (local - timedelta(days=back)).replace(hour=hour, minute=minute, second=0, microsecond=0)
-    return due if due <= local else due - timedelta(days=7)
 
 
 def summary(result: object) -> str:

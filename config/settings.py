@@ -508,14 +508,29 @@ class GatewaySettings(_Section):
 
 
 class ReportSettings(_Section):
-    """The weekly report."""
+    """Reports: weekly, and daily, monthly and yearly where they are wanted."""
 
     weekly_at: str = Field(
         "mon 08:07",
         pattern=r"^(mon|tue|wed|thu|fri|sat|sun) ([01]\d|2[0-3]):[0-5]\d$",
         description="Local time; not on the full hour, when robots of all offices send.",
     )
-    recipients: tuple[str, ...] = Field((), description="Mail addresses that get the weekly report.")
+    daily_at: str = Field(
+        "",
+        pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$",
+        description="Local time of the daily brief about the day before, such as 07:47; empty: none.",
+    )
+    monthly_at: str = Field(
+        "",
+        pattern=r"^((0[1-9]|1\d|2[0-8]) ([01]\d|2[0-3]):[0-5]\d)?$",
+        description="Day and local time of the report about the month before, such as 02 08:17; empty: none.",
+    )
+    yearly_at: str = Field(
+        "",
+        pattern=r"^((0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8]) ([01]\d|2[0-3]):[0-5]\d)?$",
+        description="Day and local time of the report about the year before, such as 01-05 08:27; empty: none.",
+    )
+    recipients: tuple[str, ...] = Field((), description="Mail addresses that get the reports.")
     min_sample: int = Field(
         10, gt=0, description="Fewer cases than this give 'not enough data' instead of a rate."
     )
@@ -532,6 +547,15 @@ class ReportSettings(_Section):
         description="Folder with the office's own fonts (方正小标宋, 仿宋_GB2312, 黑体, 楷体_GB2312, 宋体) for PDF, beside this "
         "file or absolute; empty, or for a font that is not there: Noto Serif/Sans SC.",
     )
+
+    def at(self, kind: Literal["daily", "weekly", "monthly", "yearly"]) -> str:
+        """When a report of this kind is due; empty: never by itself."""
+        return {
+            "daily": self.daily_at,
+            "weekly": self.weekly_at,
+            "monthly": self.monthly_at,
+            "yearly": self.yearly_at,
+        }[kind]
 
 
 class AccountabilitySettings(_Section):

@@ -332,7 +332,7 @@ def finish(home: Installation, start: datetime, now: datetime) -> Summary:
     """Write the week's report as it stands, and count what the day brought."""
     year, week, _ = start.isocalendar()
     analysis.topics_job.run(home.db, home.bundle, now, (f"{year}-W{week:02d}",))
-    written = reports.job.run(home.db, home.bundle, home.keys, now, week=f"{year}-W{week:02d}", send=True)
+    written = reports.job.run(home.db, home.bundle, home.keys, now, period=f"{year}-W{week:02d}", send=True)
     scheduler.run_once(
         home, lambda: now, lambda line: None, [job for job in scheduler.JOBS if job.name == "send"]
     )

@@ -192,6 +192,46 @@ def stories(session: Session, since: datetime, until: datetime) -> list[Story]:
     ]
 
 
+@dataclass(frozen=True)
+class FamilyCell:
+    """Posts of one incident and those merged into it: by day, source and tone ("" not judged yet)."""
+
+    day: int  # index into the bounds given
+    source_id: str
+    tone: str
+    posts: int
+    copies: int
+    last_at: datetime
+
+
+def family_cells(session: Session, ids: Sequence[int], bounds: Sequence[datetime]) -> list[FamilyCell]:
+    """Posts of a few incidents published within `bounds` (n+1 ascending instants for n days)."""
+    day = _day_index(Post.published_at, bounds).label("day")
+    query = (
+        select(
+            day,
+            Post.source_id,
+            Judgement.tone,
+            func.count(),
+            func.count(Judgement.near_copy_of),
+            func.max(Post.fetched_at),
+        )
+        .select_from(IncidentPost)
+        .join(Post, Post.id == IncidentPost.post_id)
+        .outerjoin(Judgement, Judgement.post_id == Post.id)
+        .where(
+            IncidentPost.incident_id.in_(list(ids)),
+            Post.published_at >= bounds[0],
+            Post.published_at < bounds[-1],
+        )
+        .group_by(day, Post.source_id, Judgement.tone)
+    )
+    return [
+        FamilyCell(index, source, tone or "", posts, copies, last_at)
+        for index, source, tone, posts, copies, last_at in session.execute(query)
+    ]
+
+
 def incident_posts(session: Session, since: datetime, until: datetime) -> dict[int, int]:
     """Posts published in the period, by the incident they belong to (merged incidents stay apart here)."""
     query = (

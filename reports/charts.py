@@ -19,6 +19,8 @@ from matplotlib.ticker import MaxNLocator
 #: shown width in the mail, pixels; drawn at twice that for sharp screens
 WIDTH = 640
 _DPI = 200
+#: bars that have room for their numbers and labels
+_NUMBERED = 12
 _INK, _NEG, _NEU, _POS, _GRID, _OLD = "#1f2d3d", "#9b1c1c", "#8fa3b8", "#dbe4ee", "#d9dfe6", "#6b7785"
 
 
@@ -54,11 +56,13 @@ def days_chart(
     days: Sequence[str],
     tones: Sequence[tuple[int, int, int]],
     totals: Sequence[int],
-    before: Sequence[int],
+    before: Sequence[int | None],
     names: Sequence[str],
+    slots: int = 7,
 ) -> bytes:
-    """Posts a day, stacked by tone (negative, neutral, positive, not judged yet), with the week before as a line.
+    """Posts a day (hour, month), stacked by tone (negative, neutral, positive, not judged yet), with the period before as a line.
 
+    `slots`: bars of the whole period, also while it runs; the numbers above them are left out where there are too many.
     `names`: legend texts of negative, neutral, positive, not judged, week before.
     """
     figure, axes = _canvas(280)
@@ -82,18 +86,21 @@ def days_chart(
                 label=name,
             )
             base = [below + part for below, part in zip(base, layer, strict=True)]
-    axes.plot(
-        places,
-        before,
-        color=_INK,
-        linestyle=(0, (4, 2)),
-        linewidth=1.2,
-        marker="o",
-        markersize=3.5,
-        label=names[4],
-    )
-    top = max([*totals, *before, 1])
+    if any(value is not None for value in before):
+        axes.plot(
+            places,
+            [float("nan") if value is None else value for value in before],
+            color=_INK,
+            linestyle=(0, (4, 2)),
+            linewidth=1.2,
+            marker="o",
+            markersize=3.5,
+            label=names[4],
+        )
+    top = max([*totals, *(value or 0 for value in before), 1])
     for place, total in zip(places, totals, strict=True):
+        if slots > _NUMBERED:
+            break
         axes.text(
             place,
             total + top * 0.025,
@@ -104,8 +111,9 @@ def days_chart(
             fontproperties=_font(11.5),
         )
     axes.set_ylim(0, top * 1.16)
-    axes.set_xlim(-0.6, 6.6)  # room for a whole week, also while it runs
-    axes.set_xticks(list(places), list(days))
+    axes.set_xlim(-0.6, slots - 0.4)
+    shown = range(0, len(days), 1 if slots <= _NUMBERED else 2)
+    axes.set_xticks(list(shown), [days[place] for place in shown])
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.grid(axis="y", color=_GRID, linewidth=0.7)
     _letter(axes, 11)

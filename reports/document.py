@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from reports.layout import Edition, footer, groups, notices, sections, tone_line
-from reports.model import WeeklyModel
+from reports.model import ReportModel
+from reports.special_words import step_sentence
 from reports.tables import Table, tables
 from reports.words import TOPICS, Words
 
@@ -64,7 +65,7 @@ def table_block(table: Table, limit: int | None = None) -> Block:
 
 
 def document(
-    model: WeeklyModel, words: Words, edition: Edition, charts: Sequence[tuple[str, str, bytes]], issuer: str
+    model: ReportModel, words: Words, edition: Edition, charts: Sequence[tuple[str, str, bytes]], issuer: str
 ) -> Document:
     """The report on paper. `charts`: file name, alternative text, PNG."""
     alts = {name: alt for name, alt, _png in charts}
@@ -89,7 +90,7 @@ def document(
 
 
 def _section(
-    section: str, model: WeeklyModel, words: Words, made: dict[str, Table], alts: dict[str, str]
+    section: str, model: ReportModel, words: Words, made: dict[str, Table], alts: dict[str, str]
 ) -> list[Block]:
     _ = words._
 
@@ -101,6 +102,10 @@ def _section(
 
     if section == "matters":
         return _matters(model, words)
+    if section == "steps":
+        return [Block("para", step_sentence(words, step)) for step in model.steps]
+    if section == "volume" and model.kind == "special":
+        return [*chart("days.png"), Block("small", tone_line(model, words)), *table("sources")]
     if section == "volume":
         blocks = [Block("para", words.volume_sentence()), *chart("days.png")]
         blocks += [
@@ -143,12 +148,13 @@ def _rest(words: Words, whole: int) -> list[Block]:
     return [Block("small", left_out)] if left_out else []
 
 
-def _matters(model: WeeklyModel, words: Words) -> list[Block]:
+def _matters(model: ReportModel, words: Words) -> list[Block]:
     _ = words._
     shown = [*groups(model, words), (_("其余在办事件"), model.other_open, "open")]
     blocks: list[Block] = []
     for index, (name, lines, _bar) in enumerate(group for group in shown if group[1]):
-        blocks.append(_h2(words, index, name))
+        if name:
+            blocks.append(_h2(words, index, name))
         for line in lines[: words.limit]:
             tags = f"{line.number} · {words.tags(line)}"
             blocks.append(Block("matter", line.title, tags, words.matter(line)))
@@ -156,7 +162,7 @@ def _matters(model: WeeklyModel, words: Words) -> list[Block]:
     return blocks or [Block("para", _("本周没有新发现、升温或办结的事件。"))]
 
 
-def _topics(model: WeeklyModel, words: Words) -> list[Block]:
+def _topics(model: ReportModel, words: Words) -> list[Block]:
     _ = words._
     blocks: list[Block] = []
     for index, domain in enumerate(row for row in model.topics if not row.few):

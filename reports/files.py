@@ -8,7 +8,7 @@ from pathlib import Path
 from reports.document import document
 from reports.docx import as_docx
 from reports.layout import Edition, footer, notices
-from reports.model import WeeklyModel
+from reports.model import ReportModel
 from reports.pdf import as_pdf
 from reports.render import LISTED, Rendered, render
 from reports.tables import tables
@@ -25,7 +25,7 @@ class Written:
 
 
 def write(
-    model: WeeklyModel, edition: Edition, language: str, issuer: str = "", font_dir: Path | None = None
+    model: ReportModel, edition: Edition, language: str, issuer: str = "", font_dir: Path | None = None
 ) -> Written:
     """The report in all formats. Raises Problem for a folder of fonts that is not there."""
     rendered = render(model, edition, language)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from config.i18n import translator
-from reports.model import IncidentLine, WeeklyModel
+from reports.model import IncidentLine, ReportModel
 from reports.words import Words
 
 
@@ -16,11 +16,11 @@ class Edition:
     """Which edition of a period this is.
 
     `kind`: first; preview (the week still runs); final (after a preview had been sent); correction (after a final
-    edition had been sent). `changes`: what differs from the edition it replaces, as (name, old, new).
+    edition had been sent); sequel (of a special report, after one had been sent). `changes`: what differs from the edition it replaces, as (name, old, new).
     """
 
     revision: int = 1
-    kind: Literal["first", "preview", "final", "correction"] = "first"
+    kind: Literal["first", "preview", "final", "correction", "sequel"] = "first"
     replaces_at: datetime | None = None
     changes: tuple[tuple[str, str, str], ...] = ()
 
@@ -45,7 +45,7 @@ def change_names(language: str) -> dict[str, str]:
     }
 
 
-def notices(model: WeeklyModel, words: Words, edition: Edition) -> list[str]:
+def notices(model: ReportModel, words: Words, edition: Edition) -> list[str]:
     """What a reader must know before anything else."""
     _ = words._
     lines = []
@@ -57,6 +57,12 @@ def notices(model: WeeklyModel, words: Words, edition: Edition) -> list[str]:
         )
     if model.partly_deleted:
         lines.append(_("本期所涉帖文已部分按保存期限删除，帖文数字偏低。"))
+    if edition.kind == "sequel" and edition.replaces_at is not None:
+        lines.append(
+            _("续报：本期为第{n}版，接{at}发出的专报，内容有更新。").format(
+                n=edition.revision, at=words.instant(edition.replaces_at)
+            )
+        )
     if edition.kind in ("correction", "final") and edition.replaces_at is not None:
         template = (
             _("更正：本期为第{n}版，取代{at}发出的版本。")
@@ -73,24 +79,26 @@ def notices(model: WeeklyModel, words: Words, edition: Edition) -> list[str]:
     return lines
 
 
-def sections(model: WeeklyModel, words: Words) -> list[Section]:
+def sections(model: ReportModel, words: Words) -> list[Section]:
     _ = words._
+    special = model.kind == "special"
     wanted = [
-        ("matters", _("重点事件"), not model.empty),
+        ("matters", _("事件概况") if special else _("重点事件"), not model.empty),
+        ("steps", _("处置经过"), bool(model.steps)),
         ("volume", _("帖文总量与情感"), model.volume.posts > 0 or model.volume.before > 0),
         ("topics", _("本周话题"), any(row.topics for row in model.topics)),
         ("links", _("响应用时"), any(link.n or link.waiting for link in model.links)),
         ("clocks", _("法定时限"), bool(model.rules or model.missed)),
         ("departments", _("部门办理"), bool(model.departments)),
-        ("own", _("监测覆盖与自查"), True),
+        ("own", _("监测覆盖与自查"), not special),
     ]
-    numerals = "一二三四五六七八" if words.chinese else "12345678"
+    numerals = "一二三四五六七八九十" if words.chinese else "123456789"
     shown = [(name, heading) for name, heading, show in wanted if show]
     mark = "、" if words.chinese else ". "
     return [Section(name, f"{numerals[index]}{mark}{heading}") for index, (name, heading) in enumerate(shown)]
 
 
-def footer(model: WeeklyModel, words: Words) -> list[str]:
+def footer(model: ReportModel, words: Words) -> list[str]:
     _ = words._
     return [
         _("规则版本{rules}；数据截至{as_of}，生成于{at}。").format(
@@ -102,7 +110,7 @@ def footer(model: WeeklyModel, words: Words) -> list[str]:
     ]
 
 
-def tone_line(model: WeeklyModel, words: Words) -> str:
+def tone_line(model: ReportModel, words: Words) -> str:
     v = model.volume
     text = words._(
         "已研判{judged}条：负面{negative}，中性{neutral}，正面{positive}；近似转发{copies}条。"
@@ -118,8 +126,10 @@ def tone_line(model: WeeklyModel, words: Words) -> str:
     return text
 
 
-def groups(model: WeeklyModel, words: Words) -> list[tuple[str, tuple[IncidentLine, ...], str]]:
+def groups(model: ReportModel, words: Words) -> list[tuple[str, tuple[IncidentLine, ...], str]]:
     _ = words._
+    if model.kind == "special":
+        return [("", model.new, "new")]
     return [
         (_("新发现"), model.new, "new"),
         (_("持续升温"), model.growing, "growing"),

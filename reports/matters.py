@@ -34,6 +34,21 @@ class Desk:
             numbers.incident_posts(session, period.before[0], period.before[-1])
         )
 
+    def narrow(self, number: str) -> None:
+        """Keep one incident with those merged into it. Raises KeyError when it is not here or was merged itself."""
+        mine = {
+            story.id
+            for story in self.stories
+            if story.number == number and self.situations[story.id].state != State.MERGED
+        }
+        if not mine:
+            raise KeyError(number)
+        (chosen,) = mine
+        self.stories = [
+            story for story in self.stories if story.id == chosen or self.root(story.id) == chosen
+        ]
+        self.by_id = {story.id: story for story in self.stories}
+
     def root(self, incident_id: int) -> int:
         """The incident that stands for this one after merges."""
         seen = {incident_id}
@@ -109,7 +124,7 @@ class Desk:
             },
             "reopened": tuple(story.number for story in self.stories if self.happened(story, "reopened")),
             "false_alarms": tuple(self._false_alarms()),
-            "merged": tuple(self._merged()),
+            "merged": tuple(self.merges()),
         }
 
     def _part(self, story: Story, now: Situation, fresh: bool) -> str:
@@ -138,7 +153,8 @@ class Desk:
                 note=str(said.get("note", "")),
             )
 
-    def _merged(self) -> Iterable[MergedLine]:
+    def merges(self) -> Iterable[MergedLine]:
+        """Incidents found in the period to be part of another one."""
         for story in self.stories:
             if self.situations[story.id].state == State.MERGED and self.happened(story, "merged"):
                 parent = self.by_id.get(self.root(story.id))

@@ -1,4 +1,4 @@
-"""The weekly report as numbers: frozen, typed, complete. Every page (mail, text, later PDF) is drawn from this alone.
+"""A report as numbers: frozen, typed, complete. Every format (mail, text, PDF, DOCX, XLSX) is drawn from this alone.
 
 Texts that the configuration holds (names of departments, clauses of rules) are copied in, so that a stored
 report can be read years later without the configuration of its day. Durations are whole seconds.
@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from reports.period import Kind
 
 
 class _Part(BaseModel):
@@ -33,14 +35,15 @@ class Volume(_Part):
 
 
 class DayRow(_Part):
-    """One day of the week that has begun, in local time."""
+    """One slot of the period that has begun, in local time: a day; of a day report an hour, of a year report a month."""
 
     day: date
     posts: int
     negative: int
     neutral: int
     positive: int
-    before: int  # posts on the same weekday one week earlier
+    before: int | None  # posts of the same slot one period earlier; None: that month had no such day
+    hour: int | None = None
 
 
 class CountRow(_Part):
@@ -217,10 +220,24 @@ class DayHead(_Part):
     hash: str
 
 
-class WeeklyModel(_Part):
-    """Everything that the weekly report says. [since, until) is the ISO week in local time."""
+class StepLine(_Part):
+    """One step in the handling of an incident, for its special report."""
 
-    week: str  # 2026-W47
+    at: datetime
+    number: str  # of the incident itself, or of one that was merged into it
+    what: str  # kind of the event
+    department: str  # id, of an assignment
+    note: str
+
+
+class ReportModel(_Part):
+    """Everything that the report of a period says. [since, until) is the period in local time.
+
+    "Week" in the words below stands for whatever the period is.
+    """
+
+    kind: Kind | Literal["special"] = "weekly"
+    period: str  # 2026-W47, 2026-11-23, 2026-11, 2026; of a special report the incident's number
     city: str
     timezone: str
     since: datetime
@@ -255,6 +272,16 @@ class WeeklyModel(_Part):
     topics: tuple[TopicDomain, ...] = ()  # watched domains with posts; empty: no topics were made
     hot: HotLists | None = None  # None: no hot list is read
     heads: tuple[DayHead, ...] = ()  # of each day that is over; days before the first event are left out
+
+    steps: tuple[StepLine, ...] = ()  # of a special report
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older(cls, data: Any) -> Any:
+        """Reports of the time when there were weeks only."""
+        if isinstance(data, dict) and "week" in data:
+            return {"period" if key == "week" else key: value for key, value in data.items()}
+        return data
 
     @property
     def preliminary(self) -> bool:
@@ -308,6 +335,17 @@ class WeeklyModel(_Part):
         today = ("generated_at", "rules_version", "department_names", "partly_deleted", "sources")
         content = {key: value for key, value in self.stored().items() if key not in today}
         content.pop("heads")  # `audit` seals them
+        if self.kind != "special":
+            content.pop("steps")
+        else:  # a special report stands for the moment at which it is written
+            for name in ("as_of", "until", "audit"):
+                content.pop(name)
+            for link in content["links"]:
+                link.pop("longest_wait")
+        if self.kind == "weekly":  # reports of the time when there were weeks only keep their digest
+            content.pop("kind")
+            content["week"] = content.pop("period")
+            content["days"] = [{key: row[key] for key in row if key != "hour"} for row in content["days"]]
         if not self.topics:
             content.pop("topics")  # reports of the time before there were topics keep their digest
         if self.hot is None:

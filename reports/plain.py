@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from reports.kinds import slots
 from reports.layout import Edition, footer, notices, sections, tone_line
-from reports.model import CountRow, WeeklyModel
+from reports.model import CountRow, ReportModel
+from reports.special_words import step_sentence
 from reports.words import TOPICS, Words
 
 
-def plain_text(model: WeeklyModel, words: Words, edition: Edition) -> str:
+def plain_text(model: ReportModel, words: Words, edition: Edition) -> str:
     """The same report as plain text: what a text-only client and a screen reader get."""
     lines = [words.title(), words.period(), ""]
     lines += notices(model, words, edition)
@@ -20,7 +22,7 @@ def plain_text(model: WeeklyModel, words: Words, edition: Edition) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _matters_text(model: WeeklyModel, words: Words) -> list[str]:
+def _matters_text(model: ReportModel, words: Words) -> list[str]:
     _ = words._
     lines = []
     for heading, group in (
@@ -29,7 +31,7 @@ def _matters_text(model: WeeklyModel, words: Words) -> list[str]:
         (_("本周办结"), model.closed),
         (_("其余在办事件"), model.other_open),
     ):
-        if group:
+        if group and model.kind != "special":
             lines.append(f"[{heading}]")
         for line in group[: words.limit]:
             lines += [f"{line.number} {line.title}", f"  {words.tags(line)}", f"  {words.matter(line)}"]
@@ -50,7 +52,7 @@ def _counts_text(rows: tuple[CountRow, ...], words: Words, name: Callable[[str],
     ]
 
 
-def _volume_text(model: WeeklyModel, words: Words) -> list[str]:
+def _volume_text(model: ReportModel, words: Words) -> list[str]:
     return [
         words.days_alt(),
         tone_line(model, words),
@@ -59,7 +61,7 @@ def _volume_text(model: WeeklyModel, words: Words) -> list[str]:
     ]
 
 
-def _topics_text(model: WeeklyModel, words: Words) -> list[str]:
+def _topics_text(model: ReportModel, words: Words) -> list[str]:
     lines = []
     for domain in (row for row in model.topics if not row.few):
         lines.append(f"[{words.domain(domain.id)}] {words.topic_sum(domain, TOPICS)}")
@@ -82,7 +84,7 @@ def _topics_text(model: WeeklyModel, words: Words) -> list[str]:
     return [*lines, words._("话题由系统按用词归纳，近似转发只计一次；例句为缩略。")]
 
 
-def _clocks_text(model: WeeklyModel, words: Words) -> list[str]:
+def _clocks_text(model: ReportModel, words: Words) -> list[str]:
     rows = [
         words._("{rule} {action}：按时{kept}，超时{missed}，运行中{running}，按时率{rate}；{clause}").format(
             rule=row.rule,
@@ -99,7 +101,7 @@ def _clocks_text(model: WeeklyModel, words: Words) -> list[str]:
     return [*rows, *missed, *filter(None, [words.rest(len(model.missed))])]
 
 
-def _departments_text(model: WeeklyModel, words: Words) -> list[str]:
+def _departments_text(model: ReportModel, words: Words) -> list[str]:
     return [
         words._(
             "{name}：交办{assigned}，退回{returned}，回应{responded}，用时中位数{median}，时限按时{kept}、超时{missed}，按时率{rate}，在办{open}{cite}"
@@ -119,18 +121,23 @@ def _departments_text(model: WeeklyModel, words: Words) -> list[str]:
     ]
 
 
-def _own_text(model: WeeklyModel, words: Words) -> list[str]:
+def _own_text(model: ReportModel, words: Words) -> list[str]:
     sources = [
-        words._("{name}：新帖{posts}条，{days}/7天有新帖").format(
-            name=row.name, posts=words.number(row.posts), days=row.days
+        words._("{name}：新帖{posts}条，{days}/{all}天有新帖").format(
+            name=row.name, posts=words.number(row.posts), days=row.days, all=slots(model)
         )
         for row in model.sources
     ]
     return [words.coverage(), *sources, *words.own_errors()]
 
 
-_SECTION_TEXT: dict[str, Callable[[WeeklyModel, Words], list[str]]] = {
+def _steps_text(model: ReportModel, words: Words) -> list[str]:
+    return [step_sentence(words, step) for step in model.steps]
+
+
+_SECTION_TEXT: dict[str, Callable[[ReportModel, Words], list[str]]] = {
     "matters": _matters_text,
+    "steps": _steps_text,
     "volume": _volume_text,
     "topics": _topics_text,
     "links": lambda model, words: [words.link_sentence(link) for link in model.links],

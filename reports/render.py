@@ -1,4 +1,4 @@
-"""Draw the weekly report: mail (HTML with inline pictures and a plain-text part) and a page to open in a browser.
+"""Draw a report: mail (HTML with inline pictures and a plain-text part) and a page to open in a browser.
 
 Pure: model in, texts and PNG bytes out. Style sheets are turned into style attributes, because mail clients drop
 <style>; nothing is loaded from outside.
@@ -16,9 +16,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from reports.charts import days_chart, pairs_chart
+from reports.kinds import slot_name, slots
 from reports.layout import Edition, footer, groups, notices, sections, tone_line
-from reports.model import CountRow, WeeklyModel
+from reports.model import CountRow, ReportModel
 from reports.plain import plain_text
+from reports.special_words import step_sentence
 from reports.words import TOPICS, Words
 
 #: domains drawn; the table below the chart holds all
@@ -74,7 +76,7 @@ class Rendered:
     images: tuple[Image, ...]
 
 
-def render(model: WeeklyModel, edition: Edition, language: str) -> Rendered:
+def render(model: ReportModel, edition: Edition, language: str) -> Rendered:
     """The whole report in one language (zh_CN or en)."""
     whole, short = Words(model, language), Words(model, language, LISTED)
     images = _images(model, whole)
@@ -85,7 +87,7 @@ def render(model: WeeklyModel, edition: Edition, language: str) -> Rendered:
             image.name.removesuffix(".png"): source(image) for image in images
         }
         return _INLINER.inline(
-            _ENVIRONMENT.get_template("weekly.html").render(
+            _ENVIRONMENT.get_template("report.html").render(
                 **_context(model, words, edition), subject=subject, images=places
             )
         )
@@ -108,11 +110,12 @@ def _subject(words: Words, edition: Edition) -> str:
         "final": "",
         "preview": _("【阶段】"),
         "correction": _("【更正】"),
+        "sequel": _("【续报】"),
     }[edition.kind]
     return f"{mark}{words.title()}{'' if words.chinese else ': '}{words.period()}"
 
 
-def _kpis(model: WeeklyModel, words: Words) -> list[tuple[str, str, bool]]:
+def _kpis(model: ReportModel, words: Words) -> list[tuple[str, str, bool]]:
     _ = words._
     link = next(link for link in model.links if link.id == "assigned_responded")
     return [
@@ -123,7 +126,7 @@ def _kpis(model: WeeklyModel, words: Words) -> list[tuple[str, str, bool]]:
     ]
 
 
-def _context(model: WeeklyModel, words: Words, edition: Edition) -> dict[str, object]:
+def _context(model: ReportModel, words: Words, edition: Edition) -> dict[str, object]:
     return {
         "m": model,
         "w": words,
@@ -137,28 +140,31 @@ def _context(model: WeeklyModel, words: Words, edition: Edition) -> dict[str, ob
         "top_domains": _drawn(model),
         "footer": footer(model, words),
         "shown_topics": TOPICS,
+        "step_sentence": step_sentence,
+        "slots": slots(model),
     }
 
 
-def _drawn(model: WeeklyModel) -> tuple[CountRow, ...]:
+def _drawn(model: ReportModel) -> tuple[CountRow, ...]:
     return tuple(row for row in model.domains if row.id != "none")[:DRAWN]
 
 
-def _images(model: WeeklyModel, words: Words) -> tuple[Image, ...]:
+def _images(model: ReportModel, words: Words) -> tuple[Image, ...]:
     """The charts that have something to show."""
     _ = words._
     found = []
     if model.volume.posts or model.volume.before:
         png = days_chart(
-            [f"{row.day.month}/{row.day.day} {_weekday(words, row.day.weekday())}" for row in model.days],
+            [slot_name(model, index, words.language) for index in range(len(model.days))],
             [(row.negative, row.neutral, row.positive) for row in model.days],
             [row.posts for row in model.days],
             [row.before for row in model.days],
             (_("负面"), _("中性"), _("正面"), _("未研判"), _("上周合计")),
+            slots(model),
         )
         found.append(Image("days.png", words.days_alt(), png))
     rows = _drawn(model)
-    if rows:
+    if rows and model.kind != "special":
         png = pairs_chart(
             [words.domain(row.id) for row in rows],
             [row.posts for row in rows],
@@ -167,11 +173,3 @@ def _images(model: WeeklyModel, words: Words) -> tuple[Image, ...]:
         )
         found.append(Image("domains.png", words.domains_alt(rows), png))
     return tuple(found)
-
-
-def _weekday(words: Words, index: int) -> str:
-    return (
-        ("一二三四五六日"[index])
-        if words.chinese
-        else ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[index]
-    )

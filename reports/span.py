@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from reports.period import WeekError, week_of
+from reports.period import PeriodError, week_of
 
 KINDS = ("week", "month", "quarter", "year")
 _NAMES = {
@@ -16,10 +16,6 @@ _NAMES = {
     "quarter": re.compile(r"^(\d{4})-Q([1-4])$"),
     "year": re.compile(r"^(\d{4})$"),
 }
-
-
-class PeriodError(WeekError):
-    """The period does not exist, or lies in the future."""
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time
 from typing import Literal
 
-from reports.model import CountRow, IncidentLine, WeeklyModel
+from reports.model import CountRow, DayRow, IncidentLine, ReportModel
+from reports.special_words import step_name
 from reports.words import Words
 
 #: text | whole number | share 0..1 | hours | local time | local date
@@ -96,6 +97,11 @@ class Cells:
         """A local date."""
         return Cell(day, f"{day.month}-{day.day}")
 
+    def slot(self, row: DayRow) -> Cell:
+        """A day, an hour or a month as a date or time."""
+        at = row.day if row.hour is None else datetime.combine(row.day, time(row.hour))
+        return Cell(at, self.words.slot(row))
+
     def numbers(self, numbers: Sequence[str]) -> Cell:
         """Incident numbers: all of them in a sheet, the first few on a page."""
         shown = self.words.join(numbers[:3])
@@ -104,13 +110,13 @@ class Cells:
         return Cell(self.words.join(numbers), shown)
 
 
-def tables(model: WeeklyModel, words: Words) -> tuple[Table, ...]:
+def tables(model: ReportModel, words: Words) -> tuple[Table, ...]:
     """Every table that has rows, in the order of the report."""
     made = (make(model, words, Cells(words)) for make in _TABLES)
     return tuple(table for table in made if table.rows)
 
 
-def _figures(model: WeeklyModel, words: Words, c: Cells) -> Table:
+def _figures(model: ReportModel, words: Words, c: Cells) -> Table:
     _ = words._
     v = model.volume
     rows: list[tuple[str, int, int | None]] = [
@@ -134,20 +140,26 @@ def _figures(model: WeeklyModel, words: Words, c: Cells) -> Table:
         "figures",
         _("概况"),
         (Column(_("指标"), wide=2), Column(_("本周"), "count"), Column(_("上周"), "count")),
-        tuple((c.text(name), c.count(now), c.count(before)) for name, now, before in rows),
+        tuple(
+            (c.text(name), c.count(now), c.count(None if model.kind == "special" else before))
+            for name, now, before in rows
+        ),
         sheet_only=True,
     )
 
 
-def _days(model: WeeklyModel, words: Words, c: Cells) -> Table:
+def _days(model: ReportModel, words: Words, c: Cells) -> Table:
     _ = words._
     heads = (_("帖文（条）"), _("负面（条）"), _("中性（条）"), _("正面（条）"), _("上周（条）"))
     return Table(
         "days",
         _("每日帖文"),
-        (Column(_("日期"), "date"), *(Column(head, "count") for head in heads)),
+        (
+            Column(_("日期"), "time" if model.kind == "daily" else "date"),
+            *(Column(head, "count") for head in heads),
+        ),
         tuple(
-            (c.day(row.day), *map(c.count, (row.posts, row.negative, row.neutral, row.positive, row.before)))
+            (c.slot(row), *map(c.count, (row.posts, row.negative, row.neutral, row.positive, row.before)))
             for row in model.days
             if model.volume.posts or model.volume.before
         ),
@@ -183,15 +195,15 @@ def _counts(
     )
 
 
-def _domains(model: WeeklyModel, words: Words, c: Cells) -> Table:
+def _domains(model: ReportModel, words: Words, c: Cells) -> Table:
     return _counts("domains", words._("各领域"), words._("领域"), model.domains, words, words.domain)
 
 
-def _districts(model: WeeklyModel, words: Words, c: Cells) -> Table:
+def _districts(model: ReportModel, words: Words, c: Cells) -> Table:
     return _counts("districts", words._("各区县"), words._("区县"), model.districts, words, str)
 
 
-def _topics(model: WeeklyModel, words: Words, c: Cells) -> Table:
+def _topics(model: ReportModel, words: Words, c: Cells) -> Table:
     _ = words._
     return Table(
         "topics",
@@ -217,7 +229,7 @@ def _topics(model: WeeklyModel, words: Words, c: Cells) -> Table:
     )
 
 
-def _incidents(model: WeeklyModel, words: Words, c: Cells) -> Table:
+def _incidents(model: ReportModel, words: Words, c: Cells) -> Table:
     _ = words._
     groups = (
         (_("新发现"), model.new),
@@ -272,7 +284,33 @@ def _incidents(model: WeeklyModel, words: Words, c: Cells) -> Table:
     )
 
 
-def _links(model: WeeklyModel, words: Words, c: Cells) -> Table:
+def _steps(model: ReportModel, words: Words, c: Cells) -> Table:
+    _ = words._
+    return Table(
+        "steps",
+        _("处置经过"),
+        (
+            Column(_("时间"), "time"),
+            Column(_("编号"), wide=1.4),
+            Column(_("经过"), wide=4),
+            Column(_("承办部门"), wide=1.6),
+            Column(_("备注"), wide=2),
+        ),
+        tuple(
+            (
+                c.time(step.at),
+                c.text(step.number),
+                c.text(step_name(words, step)),
+                c.text(model.department(step.department)),
+                c.text(step.note),
+            )
+            for step in model.steps
+        ),
+        sheet_only=True,
+    )
+
+
+def _links(model: ReportModel, words: Words, c: Cells) -> Table:
     _ = words._
     return Table(
         "links",
@@ -306,7 +344,7 @@ def _links(model: WeeklyModel, words: Words, c: Cells) -> Table:
     )
 
 
-def _rules(model: WeeklyModel, words: Words, c: Cells) -> Table:
+def _rules(model: ReportModel, words: Words, c: Cells) -> Table:
     _ = words._
     return Table(
         "clocks",
@@ -339,7 +377,7 @@ def _rules(model: WeeklyModel, words: Words, c: Cells) -> Table:
     )
 
 
-def _missed(model: WeeklyModel, words: Words, c: Cells) -> Table:
+def _missed(model: ReportModel, words: Words, c: Cells) -> Table:
     _ = words._
     return Table(
         "missed",
@@ -373,7 +411,7 @@ def _missed(model: WeeklyModel, words: Words, c: Cells) -> Table:
     )
 
 
-def _departments(model: WeeklyModel, words: Words, c: Cells) -> Table:
+def _departments(model: ReportModel, words: Words, c: Cells) -> Table:
     _ = words._
     return Table(
         "departments",
@@ -410,7 +448,7 @@ def _departments(model: WeeklyModel, words: Words, c: Cells) -> Table:
     )
 
 
-def _sources(model: WeeklyModel, words: Words, c: Cells) -> Table:
+def _sources(model: ReportModel, words: Words, c: Cells) -> Table:
     _ = words._
     return Table(
         "sources",
@@ -435,7 +473,7 @@ def _sources(model: WeeklyModel, words: Words, c: Cells) -> Table:
     )
 
 
-def _own(model: WeeklyModel, words: Words, c: Cells) -> Table:
+def _own(model: ReportModel, words: Words, c: Cells) -> Table:
     _ = words._
     wrong = [
         (_("误报"), line.number, line.title, words.track(line.track), words.reason(line.reason), line.note)
@@ -458,7 +496,7 @@ def _own(model: WeeklyModel, words: Words, c: Cells) -> Table:
     )
 
 
-def _heads(model: WeeklyModel, words: Words, c: Cells) -> Table:
+def _heads(model: ReportModel, words: Words, c: Cells) -> Table:
     _ = words._
     return Table(
         "heads",
@@ -469,13 +507,14 @@ def _heads(model: WeeklyModel, words: Words, c: Cells) -> Table:
     )
 
 
-_TABLES: tuple[Callable[[WeeklyModel, Words, Cells], Table], ...] = (
+_TABLES: tuple[Callable[[ReportModel, Words, Cells], Table], ...] = (
     _figures,
     _days,
     _domains,
     _districts,
     _topics,
     _incidents,
+    _steps,
     _links,
     _rules,
     _missed,

@@ -33,14 +33,14 @@ def topic_domains(session: Session, period: Period, watched: Sequence[str]) -> t
     """Topics of the watched domains that had posts; empty when the topics of this week were never made."""
     # a report travels further than a page: what is restricted is counted, not told
     kept = access.restricted(session)
-    now = access.tell_topics(session, store.topics_of(session, period.week), kept)
+    now = access.tell_topics(session, store.topics_of(session, period.name), kept)
     earlier = access.tell_topics(session, store.topics_of(session, week_of(period.before[0].date())), kept)
     if not now and not earlier:
         return ()
     if period.as_of < period.until:
         earlier = []  # while the week runs nothing is gone yet
     posts = store.domain_posts(session, period.since, period.as_of)
-    known = {(topic.domain, topic.key) for topic in store.remembered(session, period.week)}
+    known = {(topic.domain, topic.key) for topic in store.remembered(session, period.name)}
     shown = {topic.key: topic.examples[0] for topic in now if topic.examples}
     words = store.headings(session, shown.values())
     found = []

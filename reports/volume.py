@@ -42,9 +42,10 @@ def days(period: Period, cells: Sequence[PostCell], before: Sequence[PostCell]) 
             negative=tones[index, "neg"],
             neutral=tones[index, "neu"],
             positive=tones[index, "pos"],
-            before=old[index],
+            before=old[index] if index < len(period.before) - 1 else None,
+            hour=start.hour if period.kind == "daily" else None,
         )
-        for index, start in enumerate(period.days[:-1])
+        for index, start in enumerate(period.slots[:-1])
         if start < period.as_of  # a day to come has no figure, not a zero
     )
 

@@ -1,4 +1,4 @@
-"""Sentences of the weekly report, Chinese and English, made from the model alone.
+"""Sentences of a report, Chinese and English, made from the model alone.
 
 Every sentence about incidents cites their numbers; a rate below the minimum sample becomes "not enough data"; a
 figure that the model does not hold has no sentence. msgids are the Chinese texts (reports/locale).
@@ -11,19 +11,21 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from config.domains import domain_label
-from config.i18n import translator
+from reports import kinds
 from reports.model import (
     CountRow,
+    DayRow,
     DepartmentRow,
     IncidentLine,
     LinkRow,
     MissedLine,
+    ReportModel,
     RuleRow,
     TopicDomain,
     TopicLine,
-    WeeklyModel,
 )
 from reports.reasons import detection_reason
+from reports.special_words import special_summary, special_volume
 
 #: numbers cited in one sentence before "and n more"; the tables below the sentence name all
 CITED = 6
@@ -34,12 +36,12 @@ TOPICS, GONE = 5, 3
 class Words:
     """Texts of one report in one language. `limit`: entries of a long list that are shown; None shows all."""
 
-    def __init__(self, model: WeeklyModel, language: str, limit: int | None = None) -> None:
+    def __init__(self, model: ReportModel, language: str, limit: int | None = None) -> None:
         self.model = model
         self.limit = limit
         self.language = language
         self.chinese = not language.startswith("en")
-        self._ = translator("reports", language)
+        self._ = kinds.translator_for(model.kind, language)
         self.zone = ZoneInfo(model.timezone)
 
     # --- small parts
@@ -209,30 +211,27 @@ class Words:
 
     def title(self) -> str:
         """Title of the report."""
+        if self.model.kind == "special":
+            return self._("{city}政务舆情专报").format(city=self.model.city)
         return self._("{city}政务舆情周报").format(city=self.model.city)
 
     def period(self) -> str:
-        """Which week this is."""
-        first = self.model.since.astimezone(self.zone).date()
-        last = (self.model.until - timedelta(days=1)).astimezone(self.zone).date()
-        year, week = self.model.week.split("-W")
-        if self.chinese:
-            return f"{year}年第{int(week)}周（{first.year}年{first.month}月{first.day}日至{last.month}月{last.day}日）"
-        return f"Week {int(week)} of {year} ({first:%d %b} to {last:%d %b %Y})"
+        """Which period this is."""
+        return kinds.span(self.model, self.language)
 
     def issue(self) -> str:
-        """Number of the issue, as the mast of a bulletin has it."""
-        year, week = self.model.week.split("-W")
-        return self._("{year}年第{n}期").format(year=year, n=int(week))
+        """Number of the issue."""
+        return kinds.issue(self.model, self.language)
 
     def headline(self) -> str:
         """Title below the mast."""
-        year, week = self.model.week.split("-W")
-        return self._("{year}年第{n}周政务舆情情况").format(year=year, n=int(week))
+        return kinds.headline(self.model, self.language)
 
     def dates(self) -> str:
         """First and last day, with the year."""
-        last = self.model.until - timedelta(days=1)
+        last = self.model.until - timedelta(hours=12)
+        if last.date() == self.model.since.date():
+            return f"（{self.day(self.model.since)}）" if self.chinese else self.day(self.model.since)
         if self.chinese:
             return f"（{self.day(self.model.since)}至{self.day(last)}）"
         return f"{self.day(self.model.since)} to {self.day(last)}"
@@ -247,6 +246,8 @@ class Words:
 
     def summary(self) -> list[str]:
         """The three or four lines that a leader reads; an empty week says that it is empty."""
+        if self.model.kind == "special":
+            return special_summary(self)
         if self.model.empty:
             return [
                 self._("本周没有采集到帖文，也没有发现、在办或办结的事件，没有到期的时限。"),
@@ -259,6 +260,8 @@ class Words:
     def volume_sentence(self) -> str:
         """How many posts, against the week before, and their tone."""
         v = self.model.volume
+        if self.model.kind == "special":
+            return special_volume(self)
         return self._(
             "采集公开帖文{posts}条，上周{before}条，{change}；负面占{share}（已研判{judged}条），上周{share_before}。"
         ).format(
@@ -316,10 +319,13 @@ class Words:
 
     def matter(self, line: IncidentLine) -> str:
         """One sentence why this incident is in the report, with its numbers."""
+        posts = (
+            self._("累计帖文{posts}条")
+            if self.model.kind == "special"
+            else self._("本周帖文{posts}条，上周{before}条")
+        )
         parts = [
-            self._("本周帖文{posts}条，上周{before}条").format(
-                posts=self.number(line.posts), before=self.number(line.posts_before)
-            ),
+            posts.format(posts=self.number(line.posts), before=self.number(line.posts_before)),
             self._("{at}由人工上报").format(at=self.instant(line.detected_at))
             if line.track == "manual"
             else self._("{at}由{track}发现").format(
@@ -517,13 +523,19 @@ class Words:
 
     # --- charts as words
 
+    def slot(self, row: DayRow) -> str:
+        """A day, an hour or a month."""
+        if row.hour is not None:
+            return f"{row.hour:02d}:00"
+        return f"{row.day:%Y-%m}" if self.model.kind == "yearly" else f"{row.day.month}-{row.day.day}"
+
     def days_alt(self) -> str:
         """What the chart of days shows."""
         days = self.model.days
         top = max(days, key=lambda row: row.posts)
         return self._("每日帖文：{days}；最多为{top}。").format(
-            days=self.join([f"{row.day.month}-{row.day.day} {row.posts}" for row in days]),
-            top=f"{top.day.month}-{top.day.day}",
+            days=self.join([f"{self.slot(row)} {row.posts}" for row in days]),
+            top=self.slot(top),
         )
 
     def domains_alt(self, rows: Sequence[CountRow]) -> str:

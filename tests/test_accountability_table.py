@@ -26,7 +26,8 @@ from incidents.states import (
 )
 from reports.accountability import build_accountability
 from reports.accountability_model import AccountabilityModel, DepartmentLine, Miss, Rate
-from reports.span import PeriodError, name_before, name_of, span_of
+from reports.period import PeriodError
+from reports.span import name_before, name_of, span_of
 from reports.standard import expected, groups, rate, together
 from tests.fakes.ledger import MONDAY, URL, ZONE, Ledger, returned
 

@@ -18,7 +18,7 @@ from incidents.posts import NewPost, save_posts
 from incidents.session import Database, Session
 from incidents.sources import record_crawl
 from incidents.states import Detect, Merge
-from reports.weekly import build_weekly
+from reports.build import build_weekly
 from reports.words import Words
 from tests.conftest import PostFactory
 from tests.console_world import World, client, hidden, jinan, submit

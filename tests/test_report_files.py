@@ -21,10 +21,10 @@ from incidents.trouble import Problem
 from reports.docx_template import TARGET, make
 from reports.files import Written, write
 from reports.layout import Edition
-from reports.model import WeeklyModel
+from reports.model import ReportModel
 from reports.pdf import ROLES, families
 from reports.tables import tables
-from reports.weekly import build_weekly
+from reports.build import build_weekly
 from reports.words import Words
 from tests.conftest import AUDIT_KEY
 from tests.fakes.week import MONDAY, WEEK, bundle_in, two_weeks
@@ -33,7 +33,7 @@ MM = 72 / 25.4
 
 
 @pytest.fixture(scope="module")
-def model(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> WeeklyModel:
+def model(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> ReportModel:
     path = tmp_path_factory.mktemp("files") / "town.db"
     shutil.copyfile(migrated_sqlite, path)
     db = Database(f"sqlite:///{path}", audit_key=AUDIT_KEY)
@@ -49,12 +49,12 @@ def model(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> We
 
 
 @pytest.fixture(scope="module")
-def written(model: WeeklyModel) -> Written:
+def written(model: ReportModel) -> Written:
     return write(model, Edition(), "zh_CN", issuer="市政府办公厅")
 
 
 @pytest.fixture(scope="module")
-def english(model: WeeklyModel) -> Written:
+def english(model: ReportModel) -> Written:
     return write(model, Edition(), "en")
 
 
@@ -70,7 +70,7 @@ def docx_text(content: bytes) -> str:
     return "\n".join([*(paragraph.text for paragraph in doc.paragraphs), *cells])
 
 
-def test_every_format_holds_the_summary_and_each_incident(model: WeeklyModel, written: Written) -> None:
+def test_every_format_holds_the_summary_and_each_incident(model: ReportModel, written: Written) -> None:
     words = Words(model, "zh_CN")
     pdf, docx = pdf_text(written.papers["pdf"]), docx_text(written.papers["docx"])
     book = openpyxl.load_workbook(io.BytesIO(written.papers["xlsx"]))
@@ -120,7 +120,7 @@ def test_the_pdf_is_laid_out_as_official_documents_are(written: Written) -> None
     assert "市政府办公厅2026年11月23日" in first
 
 
-def test_the_same_report_gives_the_same_bytes(model: WeeklyModel, written: Written) -> None:
+def test_the_same_report_gives_the_same_bytes(model: ReportModel, written: Written) -> None:
     assert write(model, Edition(), "zh_CN", issuer="市政府办公厅").papers == written.papers
 
 
@@ -139,7 +139,7 @@ def test_what_people_wrote_is_no_formula_and_no_markup(written: Written) -> None
 
 
 def test_the_sheet_holds_numbers_with_units_and_says_where_data_are_too_few(
-    model: WeeklyModel, written: Written
+    model: ReportModel, written: Written
 ) -> None:
     book = openpyxl.load_workbook(io.BytesIO(written.papers["xlsx"]))
     figures = {row[0].value: row[1].value for row in book["概况"].iter_rows(min_row=2)}
@@ -158,7 +158,7 @@ def test_the_sheet_holds_numbers_with_units_and_says_where_data_are_too_few(
 
 
 def test_a_clerk_finds_headings_pictures_with_words_and_repeating_heads(
-    model: WeeklyModel, written: Written
+    model: ReportModel, written: Written
 ) -> None:
     doc = read_docx(io.BytesIO(written.papers["docx"]))
     styles = [paragraph.style.name for paragraph in doc.paragraphs if paragraph.style is not None]
@@ -183,7 +183,7 @@ def test_the_template_is_what_its_script_makes() -> None:
             assert made.read(part) == kept.read(part), part
 
 
-def test_english_holds_no_chinese_heads(model: WeeklyModel, english: Written) -> None:
+def test_english_holds_no_chinese_heads(model: ReportModel, english: Written) -> None:
     book = openpyxl.load_workbook(io.BytesIO(english.papers["xlsx"]))
     heads = [str(cell.value) for sheet in book.worksheets[1:] for cell in sheet[1]]
     assert len(heads) > 60
@@ -199,7 +199,7 @@ def test_fonts_of_the_office_go_before_those_that_ship(tmp_path: Path) -> None:
     assert families(tmp_path / "empty") == shipped
 
 
-def test_a_folder_of_fonts_that_is_not_there_is_told(model: WeeklyModel, tmp_path: Path) -> None:
+def test_a_folder_of_fonts_that_is_not_there_is_told(model: ReportModel, tmp_path: Path) -> None:
     with pytest.raises(Problem, match=r"fonts.*no such folder"):
         write(model, Edition(), "zh_CN", font_dir=tmp_path / "fonts")
 

@@ -17,6 +17,7 @@ import scheduler
 from config.settings import Settings
 from incidents import beats, rota
 from incidents.installation import Installation, Problem, open_installation
+from reports.job import due_at
 from spiders import evidence_job
 from spiders.evidence_job import EvidenceSummary
 
@@ -294,7 +295,7 @@ def test_a_port_in_use_is_one_sentence_with_the_cure(home: Installation) -> None
     ],
 )
 def test_the_weekly_report_is_due_at_the_city_s_own_time(now: str, due: str) -> None:
-    found = scheduler.latest_weekly(Settings.model_construct(), datetime.fromisoformat(now))
+    found = due_at(Settings.model_construct(), "weekly", datetime.fromisoformat(now))
     assert found == datetime.fromisoformat(due)
 
 

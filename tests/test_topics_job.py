@@ -23,7 +23,7 @@ from reports.layout import Edition
 from reports.model import WeeklyModel
 from reports.render import render
 from reports.topics import EXAMPLE_CHARS, example
-from reports.weekly import build_weekly
+from reports.build import build_weekly
 from tests.console_world import World, client, world
 from tests.fakes.week import MONDAY, WEEK, ZONE, at, bundle_in, utc
 from tests.test_topics import posts as invented

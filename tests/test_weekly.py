@@ -22,11 +22,11 @@ from incidents.lifecycle import handle
 from incidents.posts import NewPost, save_posts
 from incidents.session import Database
 from incidents.states import Note, Respond
+from reports.build import build_weekly
 from reports.layout import Edition
-from reports.model import WeeklyModel
-from reports.period import WeekError, period_of, week_before
+from reports.model import ReportModel
+from reports.period import PeriodError, last_whole, period_of
 from reports.render import render
-from reports.weekly import build_weekly
 from tests.conftest import AUDIT_KEY
 from tests.fakes.week import MONDAY, WEEK, at, bundle_in, two_weeks, utc
 
@@ -63,7 +63,7 @@ def bundle(tmp_path: Path) -> Bundle:
     return bundle_in(tmp_path / "city")
 
 
-def weekly(db: Database, bundle: Bundle, week: str = WEEK, now: datetime = MONDAY) -> WeeklyModel:
+def weekly(db: Database, bundle: Bundle, week: str = WEEK, now: datetime = MONDAY) -> ReportModel:
     with db.reading() as session:
         return build_weekly(session, bundle, week, now)
 
@@ -301,7 +301,7 @@ def test_both_databases_tell_the_same(postgres_db: Database, town: Database, bun
 
 def test_the_stored_model_reads_back(town: Database, bundle: Bundle) -> None:
     model = weekly(town, bundle)
-    assert WeeklyModel.model_validate(json.loads(json.dumps(model.stored()))) == model
+    assert ReportModel.model_validate(json.loads(json.dumps(model.stored()))) == model
 
 
 def test_a_running_week_is_looked_at_until_now(town: Database, bundle: Bundle) -> None:
@@ -369,10 +369,10 @@ def test_an_empty_week_says_so(db: Database, bundle: Bundle) -> None:
 def test_a_week_over_new_year_has_seven_days(db: Database, bundle: Bundle) -> None:
     zone = ZoneInfo("Asia/Shanghai")
     now = datetime(2027, 1, 10, tzinfo=UTC)
-    period = period_of("2026-W53", now, zone)
+    period = period_of("weekly", "2026-W53", now, zone)
     assert period.since.isoformat() == "2026-12-28T00:00:00+08:00"
     assert period.until.isoformat() == "2027-01-04T00:00:00+08:00"
-    assert week_before(datetime(2027, 1, 4, 8, tzinfo=zone), zone) == "2026-W53"
+    assert last_whole("weekly", datetime(2027, 1, 4, 8, tzinfo=zone), zone) == "2026-W53"
     assert (
         "2026年第53周（2026年12月28日至1月3日）"
         in render(weekly(db, bundle, "2026-W53", now), Edition(), "zh_CN").text
@@ -385,12 +385,12 @@ def test_a_week_over_new_year_has_seven_days(db: Database, bundle: Bundle) -> No
 def test_a_week_that_does_not_exist_is_refused_with_an_example(
     db: Database, bundle: Bundle, week: str
 ) -> None:
-    with pytest.raises(WeekError, match=r"YYYY-Www, for example 2026-W47"):
+    with pytest.raises(PeriodError, match=r"YYYY-Www, for example 2026-W47"):
         weekly(db, bundle, week)
 
 
 def test_a_week_that_lies_ahead_is_refused(db: Database, bundle: Bundle) -> None:
-    with pytest.raises(WeekError, match="has not begun: the latest one is 2026-W48"):
+    with pytest.raises(PeriodError, match="has not begun: the latest one is 2026-W48"):
         weekly(db, bundle, "2026-W49")
 
 

@@ -23,7 +23,8 @@ from incidents.session import Database
 from incidents.trouble import Problem
 from reports import job
 from reports.charts import days_chart, pairs_chart
-from reports.job import ReportSummary, due_weekly
+from reports.delivery import ReportSummary
+from reports.job import due_period
 from reports.reasons import detection_reason
 from tests.fakes.week import MONDAY, WEEK, Town, at, bundle_in
 
@@ -56,7 +57,7 @@ def posts(db: Database, *days: int) -> None:
 def run(
     db: Database, bundle: Bundle, now: datetime = MONDAY, *, week: str | None = WEEK, send: bool = True
 ) -> ReportSummary:
-    return job.run(db, bundle, KEYS, now, week=week, send=send)
+    return job.run(db, bundle, KEYS, now, period=week, send=send)
 
 
 def mails(db: Database) -> list[OutboxRow]:
@@ -190,7 +191,7 @@ def test_a_running_week_is_sent_once_as_a_preview_then_in_full(quiet_town: Datab
 
 def due(db: Database, bundle: Bundle, now: datetime) -> str | None:
     with db.reading() as session:
-        return due_weekly(session, bundle.settings, now)
+        return due_period(session, bundle.settings, "weekly", now)
 
 
 def test_it_is_due_at_its_time_and_until_it_was_sent(quiet_town: Database, bundle: Bundle) -> None:
@@ -207,7 +208,7 @@ def test_a_machine_that_slept_on_monday_sends_on_thursday(quiet_town: Database, 
     thursday = MONDAY + timedelta(days=3)
     summary = job.run_due(quiet_town, bundle, KEYS, thursday)
     assert summary is not None
-    assert summary.week == WEEK
+    assert summary.period == WEEK
     assert job.run_due(quiet_town, bundle, KEYS, thursday) is None
 
 

@@ -1,6 +1,6 @@
-"""Build the weekly report: every figure a fold over events or a count of rows, for any ISO week.
+"""Build the report of a day, week, month or year: every figure a fold over events or a count of rows.
 
-`build_weekly` reads through `incidents.weekly_numbers`, decides nothing and writes nothing. A figure that the data
+`build` reads through `incidents.weekly_numbers`, decides nothing and writes nothing. A figure that the data
 does not hold is None or an empty tuple, never a guess.
 """
 
@@ -15,27 +15,28 @@ from incidents.session import Session
 from reports.duties import by_rule, departments, links
 from reports.hot import hot_lists
 from reports.matters import Desk
-from reports.model import AuditHead, DayHead, WeeklyModel
-from reports.period import Period, period_of, reached_by_retention
+from reports.model import AuditHead, DayHead, ReportModel
+from reports.period import Kind, Period, period_of, reached_by_retention
 from reports.topics import topic_domains
 from reports.volume import counts, days, sources, volume
 
 
-def build_weekly(session: Session, bundle: Bundle, week: str, now: datetime) -> WeeklyModel:
-    """The weekly report of one ISO week as it stood at its end (or at `now` while the week runs).
+def build(session: Session, bundle: Bundle, kind: Kind, name: str, now: datetime) -> ReportModel:
+    """The report of one period as it stood at its end (or at `now` while it runs).
 
-    Raises WeekError when `week` is no ISO week or lies ahead.
+    Raises PeriodError when there is no such period or it lies ahead.
     """
     city, reports = bundle.settings.city, bundle.settings.reports
-    period = period_of(week, now, ZoneInfo(city.timezone))
+    period = period_of(kind, name, now, ZoneInfo(city.timezone))
     cells = numbers.post_cells(session, period.seen)
     cells_before = numbers.post_cells(session, period.before)
     desk = Desk(session, period)
     department_names = {entry.id: entry.zh for entry in bundle.departments.departments}
     rules, missed, outcomes = by_rule(desk, bundle, numbers.clocks(session, period.since, period.as_of))
     head = numbers.head_before(session, period.as_of)
-    return WeeklyModel(
-        week=week,
+    return ReportModel(
+        kind=kind,
+        period=name,
         city=city.name,
         timezone=city.timezone,
         since=period.since,
@@ -58,14 +59,21 @@ def build_weekly(session: Session, bundle: Bundle, week: str, now: datetime) -> 
         audit=AuditHead(seq=head.seq, hash=head.hash),
         partly_deleted=reached_by_retention(period, bundle.settings.privacy.post_days, now),
         heads=_heads(session, period),
-        topics=topic_domains(session, period, bundle.settings.analysis.watched_domains),
+        # topics are made for weeks
+        topics=topic_domains(session, period, bundle.settings.analysis.watched_domains)
+        if kind == "weekly"
+        else (),
         hot=hot_lists(session, bundle, period),
         **desk.matters(),
     )
 
 
+def build_weekly(session: Session, bundle: Bundle, week: str, now: datetime) -> ReportModel:
+    """The report of one ISO week."""
+    return build(session, bundle, "weekly", week, now)
+
+
 def _heads(session: Session, period: Period) -> tuple[DayHead, ...]:
     """Where the record ended on each day that is over: whoever keeps the report can show later that nothing was cut off."""
-    ends = [(day, end) for day, end in zip(period.days, period.days[1:], strict=False) if end <= period.as_of]
-    found = [(day, numbers.head_before(session, end)) for day, end in ends]
-    return tuple(DayHead(day=day.date(), seq=head.seq, hash=head.hash) for day, head in found if head.seq)
+    found = [(day, numbers.head_before(session, end)) for day, end in period.ends]
+    return tuple(DayHead(day=day, seq=head.seq, hash=head.hash) for day, head in found if head.seq)
