@@ -10,7 +10,8 @@ from incidents import report_runs
 from incidents.installation import Installation, Problem
 from reports import accountability_job
 from reports.accountability_model import AccountabilityModel, Rate
-from reports.span import PeriodError, name_of
+from reports.period import PeriodError
+from reports.span import name_of
 
 
 def compute(home: Installation, period: str, now: datetime) -> AccountabilityModel:

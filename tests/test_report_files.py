@@ -18,13 +18,13 @@ from sqlalchemy import text
 
 from incidents.session import Database
 from incidents.trouble import Problem
+from reports.build import build_weekly
 from reports.docx_template import TARGET, make
 from reports.files import Written, write
 from reports.layout import Edition
 from reports.model import ReportModel
 from reports.pdf import ROLES, families
 from reports.tables import tables
-from reports.build import build_weekly
 from reports.words import Words
 from tests.conftest import AUDIT_KEY
 from tests.fakes.week import MONDAY, WEEK, bundle_in, two_weeks

@@ -199,7 +199,7 @@ def test_reports_of_the_time_when_there_were_weeks_only_read_back_and_keep_their
     ],
 )
 def test_each_kind_is_due_at_its_own_time_and_once(
-    db: Database, tmp_path: Path, settings: dict[str, str], now: str, due: tuple[str, str] | None
+    db: Database, tmp_path: Path, settings: dict[str, Any], now: str, due: tuple[str, str] | None
 ) -> None:
     bundle = bundle_in(tmp_path / "city", weekly_at="sun 23:59", attach=(), **settings)
     moment = datetime.fromisoformat(now)

@@ -19,11 +19,11 @@ from incidents.judgements import NewJudgement, add_post, open_watching, save_jud
 from incidents.posts import NewPost, save_posts
 from incidents.session import Database
 from incidents.states import Detect, Restrict
+from reports.build import build_weekly
 from reports.layout import Edition
-from reports.model import WeeklyModel
+from reports.model import ReportModel
 from reports.render import render
 from reports.topics import EXAMPLE_CHARS, example
-from reports.build import build_weekly
 from tests.console_world import World, client, world
 from tests.fakes.week import MONDAY, WEEK, ZONE, at, bundle_in, utc
 from tests.test_topics import posts as invented
@@ -194,7 +194,7 @@ def test_mail_and_text_show_topics_in_both_languages(
                 assert line.title in whole
                 assert line.example in whole
         assert ("不足以归纳话题" if language == "zh_CN" else "not enough posts to tell topics") in whole
-    assert WeeklyModel.model_validate(model.stored()) == model
+    assert ReportModel.model_validate(model.stored()) == model
 
 
 def test_a_week_without_topics_has_no_section_and_keeps_its_digest(
@@ -206,7 +206,7 @@ def test_a_week_without_topics_has_no_section_and_keeps_its_digest(
     assert model.topics == ()
     assert "本周话题" not in render(model, Edition(), "zh_CN").text
     old = {key: value for key, value in model.stored().items() if key != "topics"}
-    assert WeeklyModel.model_validate(old).digest() == model.digest()
+    assert ReportModel.model_validate(old).digest() == model.digest()
 
 
 def test_while_the_week_runs_the_week_before_counts_as_far(
