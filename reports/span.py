@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from reports.period import PeriodError, week_of
+from reports.period import PeriodError as PeriodError
+from reports.period import week_of
 
 KINDS = ("week", "month", "quarter", "year")
 _NAMES = {
