@@ -49,8 +49,7 @@ def test_a_locked_database_is_told_and_works_again_afterwards(tmp_path: Path) ->
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(DatabaseTrouble, match="another process"), db.transaction():
         pass
-    with pytest.raises(DatabaseTrouble, match="another process"):
-        opened(file)
+    opened(file).close()  # which needs no lock while there is nothing to upgrade
     other.execute("ROLLBACK")
     other.close()
     with db.transaction() as session:
