@@ -20,6 +20,9 @@ from incidents.queries import EventView, IncidentView, PostView
 
 #: events that speak of whom the matter complains about, or name posts and their sources one by one
 _NOT_SHOWN = frozenset({"complained_named", "evidence_kept", "evidence_purged"})
+#: letters in the making and those to other units, appeals of other units, what a reviewer named by name thinks: a clerk
+#: finds the own letters and appeals on the page of accountability
+_OF_SUPERVISION = ("letter_", "appeal_", "rated")
 
 
 def is_clerk(here: Visit) -> bool:
@@ -71,8 +74,8 @@ def messages(here: Visit, rows: Iterable[OutboxRow]) -> list[OutboxRow]:
 
 
 def events(rows: Iterable[EventView]) -> list[EventView]:
-    """The record without what it says of whom the matter complains about."""
-    return [row for row in rows if row.kind not in _NOT_SHOWN]
+    """The record without what it says of whom the matter complains about, and without the papers of supervision."""
+    return [row for row in rows if row.kind not in _NOT_SHOWN and not row.kind.startswith(_OF_SUPERVISION)]
 
 
 def case_file(here: Visit, case: CaseFile, about: Complained) -> CaseFile:

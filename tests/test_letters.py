@@ -276,3 +276,21 @@ def test_every_sentence_of_a_letter_has_its_english() -> None:
     assert known is not None
     assert len(said) >= 12
     assert said - {message.id for message in known if message.string} == set()
+
+
+def test_the_record_that_a_clerk_reads_holds_no_letter_in_the_making(town: World) -> None:
+    case = late(town)
+    sun = client(town, "sun")
+    assert drafted(town, sun, "order", step=str(steps(town, case)["L3"].id)).status_code == 303
+    body = letter(town).body[0]
+    clerk = client(town, "clerk")
+    for path in (
+        f"/api/incidents/{case.number}/events",
+        f"/incidents/{case.number}",
+        f"/incidents/{case.number}/case.json",
+    ):
+        theirs, ours = clerk.get(path), sun.get(path)
+        assert (theirs.status_code, ours.status_code) == (200, 200), path
+        assert body not in theirs.text, path
+        assert "letter_drafted" not in theirs.text, path
+    assert "letter_drafted" in sun.get(f"/api/incidents/{case.number}/events").text
