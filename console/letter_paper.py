@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from io import BytesIO
 
 import pylopdf_fonts_zh_cn
@@ -48,7 +49,9 @@ def as_pdf(here: Visit, letter: LetterView, mark: str) -> bytes:
         pdf.multi_cell(
             0,
             size * 0.62,
-            "".join("□" if ord(sign) > 0xFFFF else sign for sign in text if sign.isprintable()),
+            "".join(
+                "□" if ord(sign) > 0xFFFF else sign for sign in text if sign.isprintable() or sign == "\u3000"
+            ),
             align=align,
             wrapmode=WrapMode.CHAR,
             new_x=XPos.LMARGIN,
@@ -92,7 +95,8 @@ def evidence_line(say: Say, given: dict[str, str]) -> str:
     if kind == "clause":
         quote = f" “{given['quote']}”" if given.get("quote") else ""
         return f"{given.get('source', '')}{quote}"
-    parts = [say.word("event", kind), given.get("at", ""), say.person(given.get("actor", ""))]
+    at = say.full(datetime.fromisoformat(given["at"])) if given.get("at") else ""
+    parts = [say.word("event", kind), at, say.person(given.get("actor", ""))]
     if given.get("url"):
         parts.append(given["url"])
     return " · ".join([*(part for part in parts if part), f"SHA-256 {given.get('hash', '')}"])

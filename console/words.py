@@ -467,7 +467,7 @@ LETTERS = {
     "praise": "通报表扬（建议）",
 }
 LETTER_STATES = {"draft": "草稿", "approved": "已签发", "rejected": "未获批准"}
-APPEAL_STATES = {"filed": "等待决定", "upheld": "成立", "changed": "变更", "dismissed": "不成立"}
+APPEAL_STATES = {"filed": "等待决定", "upheld": "成立", "changed": "改记其他环节", "dismissed": "不成立"}
 APPEAL_KINDS = {"clock": "超时时限", "measure": "已批准的措施", "row": "本期一行"}
 #: what time and misses are charged to
 CHARGES = {

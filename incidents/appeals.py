@@ -259,7 +259,7 @@ def decide(
     if not reason.strip():
         raise Refused("决定须写明理由。", "a decision needs a reason")
     if outcome == "changed" and not changed_to.strip():
-        raise Refused("变更须写明改由哪个环节承担。", "a change needs what it is charged to instead")
+        raise Refused("改记须写明改由哪个环节承担。", "a change needs what it is charged to instead")
     first = _first_deciders(session, row)
     if by == row.filed_by or by in first:
         raise Refused(

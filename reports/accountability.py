@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from statistics import median
 from zoneinfo import ZoneInfo
 
 from config.bundle import Bundle
@@ -23,6 +22,7 @@ from incidents.promises import Promise
 from incidents.session import Session
 from incidents.states import LEVELS, Situation, State
 from incidents.weekly_numbers import Clock, Story
+from reports.accountability_acts import Acts, count_acts, took
 from reports.accountability_model import (
     AccountabilityModel,
     DepartmentLine,
@@ -31,7 +31,6 @@ from reports.accountability_model import (
     Miss,
     MixCell,
     Rate,
-    Took,
     Used,
 )
 from reports.charge import (
@@ -48,7 +47,7 @@ from reports.charge import (
 )
 from reports.span import Span, span_of
 from reports.standard import expected, groups, rate, together
-from reports.story import is_over, published_at, situation
+from reports.story import is_over, situation
 
 #: clocks that the duty desk keeps or misses, whoever has the matter by then
 _DESK_CLOCKS = ("confirmed", "assigned", "page_acknowledged")
@@ -89,17 +88,6 @@ class _Outcome:
     charge: Charge
     holder: str  # who had the matter when it stopped or ran out
     stop: datetime
-
-
-def took(lengths: Collection[tuple[int, str]]) -> Took:
-    """Median and worst of (seconds, incident number); of equal ones the older incident."""
-    worst = min(lengths, key=lambda pair: (-pair[0], pair[1])) if lengths else None
-    return Took(
-        n=len(lengths),
-        median=int(median(seconds for seconds, _ in lengths)) if lengths else None,
-        worst=worst[0] if worst else None,
-        worst_number=worst[1] if worst else "",
-    )
 
 
 def resolver(departments: Departments) -> Callable[[str], str]:
@@ -410,14 +398,14 @@ class _Table:
     def _measures(self) -> list[numbers.Measure]:
         return numbers.measures(self.session, self.span.since, self.span.as_of)
 
-    def _acts(self, unit: str) -> _Acts:
+    def _acts(self, unit: str) -> Acts:
         """What the department did in the period; each case timed from its own assignment."""
         sign: list[tuple[int, str]] = []
         answer: list[tuple[int, str]] = []
         count: Counter[str] = Counter()
         for case in self.cases:
-            _count(case, unit, self.unit, self._inside, sign, answer, count)
-        return _Acts(took(sign), took(answer), count["returned"], count["reassigned"], count["reopened"])
+            count_acts(case.story, unit, self.unit, self._inside, sign, answer, count)
+        return Acts(took(sign), took(answer), count["returned"], count["reassigned"], count["reopened"])
 
     def _inside(self, at: datetime) -> bool:
         return self.span.since <= at < self.span.as_of
@@ -477,51 +465,3 @@ class _Table:
             appeal=appeal.state if appeal else "",
             changed_to=appeal.changed_to if appeal else "",
         )
-
-
-@dataclass(frozen=True)
-class _Acts:
-    """Acts of one department in the period."""
-
-    sign: Took
-    answer: Took
-    returned: int
-    reassigned: int
-    reopened: int
-
-
-def _count(
-    case: _Case,
-    unit: str,
-    resolve: Callable[[str], str],
-    inside: Callable[[datetime], bool],
-    sign: list[tuple[int, str]],
-    answer: list[tuple[int, str]],
-    count: Counter[str],
-) -> None:
-    """One pass over a case's events: signings, first answers of a round, returns, hand-overs, reopenings after an answer."""
-    holder, since, signed = "", case.story.first_posted_at, False
-    answered: dict[int, str] = {}
-    for event in case.story.events:
-        at = event.occurred_at
-        if event.kind == "assigned":
-            if holder == unit and event.payload.get("reassigned") and inside(at):
-                count["reassigned"] += 1
-            holder, since, signed = resolve(str(event.payload["department"])), at, False
-        elif event.kind == "signed" and holder == unit and not signed:
-            signed = True
-            if inside(at):
-                sign.append((round((at - since).total_seconds()), case.story.number))
-        elif event.kind == "returned":
-            if holder == unit and inside(at):
-                count["returned"] += 1
-            holder = ""
-        elif event.kind == "responded" and event.round not in answered:
-            answered[event.round] = holder
-            if holder == unit and inside(at):
-                spent = max(timedelta(0), published_at(event) - since)
-                answer.append((round(spent.total_seconds()), case.story.number))
-        elif event.kind == "reopened":
-            if answered.get(event.round - 1) == unit and inside(at):
-                count["reopened"] += 1
-            holder = ""
