@@ -393,6 +393,7 @@ PARTS = {
     "slack.socket": "Slack 连接",
     "job:accountability": "问责表",
     "reports.accountability": "问责表核算",
+    "reports.accountability.long": "问责表核算（季、年）",
     "installed": "首次启动",
     "demo": "演示",
 }

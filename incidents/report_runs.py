@@ -68,6 +68,16 @@ def save_run(
     return _view(row)
 
 
+def refresh_run(
+    session: Session, run_id: int, *, digest: str, model: dict[str, Any], now: datetime
+) -> RunView:
+    """A report of a period that still runs says something newer: its row is written anew, it was nobody's last word."""
+    row = session.get_one(ReportRun, run_id)
+    row.created_at, row.digest, row.model = now, digest, model
+    session.flush()
+    return _view(row)
+
+
 def mark_sent(session: Session, run_id: int, now: datetime) -> None:
     """Note that this revision was handed to the outbox; the first time stays."""
     row = session.get_one(ReportRun, run_id)

@@ -1,11 +1,12 @@
 """Keep the accountability table of every running and every last period as a row, so that the console shows the same numbers.
 
-A running period gets a new revision when its figures change. Once a period is over its first whole table stands; another one
-is a correction 更正, with an event that says which figures changed: never a silent change.
+The row of a running period is written anew when its figures change. Once a period is over its first whole table stands; another
+one is a correction 更正, with an event that says which figures changed: never a silent change.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,9 +22,11 @@ from reports.accountability_model import AccountabilityModel
 from reports.span import KINDS, name_before, name_of
 
 REPORT = "accountability"
-BEAT = "reports.accountability"
-#: tables are looked at again this often
-EVERY = timedelta(hours=1)
+#: tables of weeks and months are looked at again every hour, those of quarters and years once a day
+BEATS = {
+    "reports.accountability": (timedelta(hours=1), ("week", "month")),
+    "reports.accountability.long": (timedelta(hours=24), ("quarter", "year")),
+}
 _FIGURES = (
     "led",
     "co",
@@ -46,21 +49,24 @@ class TableSummary:
     corrected: tuple[str, ...] = ()
 
 
-def periods(now: datetime, zone: ZoneInfo) -> list[str]:
-    """The running and the last week, month, quarter and year."""
+def periods(now: datetime, zone: ZoneInfo, kinds: Collection[str] = KINDS) -> list[str]:
+    """The last and the running period of each kind."""
     day = now.astimezone(zone).date()
-    return [name for kind in KINDS for name in (name_before(kind, day), name_of(kind, day))]
+    return [name for kind in kinds for name in (name_before(kind, day), name_of(kind, day))]
 
 
 def run_due(db: Database, bundle: Bundle, now: datetime) -> TableSummary | None:
     """What the scheduler calls; None when the tables were looked at a moment ago."""
     with db.reading() as session:
-        if beats.is_fresh(session, BEAT, now, EVERY):
-            return None
-    names = periods(now, ZoneInfo(bundle.settings.city.timezone))
+        due = [name for name, (often, _) in BEATS.items() if not beats.is_fresh(session, name, now, often)]
+    if not due:
+        return None
+    kinds = [kind for name in due for kind in BEATS[name][1]]
+    names = periods(now, ZoneInfo(bundle.settings.city.timezone), kinds)
     done = [one for name in names if (one := run(db, bundle, name, now)) is not None]
     with db.transaction() as session:
-        beats.beat(session, BEAT, now, {})
+        for name in due:
+            beats.beat(session, name, now, {})
     return TableSummary(tuple(one.period for one in done), tuple(one.period for one in done if corrects(one)))
 
 
@@ -75,6 +81,8 @@ def run(db: Database, bundle: Bundle, period: str, now: datetime) -> RunView | N
     before = known[-1] if known and not _running(known[-1]) else None
     stored = model.stored() | {"corrects": before.revision if before else 0}
     with db.transaction() as session:
+        if known and before is None and model.running:
+            return report_runs.refresh_run(session, known[-1].id, digest=digest, model=stored, now=now)
         saved = report_runs.save_run(
             session, report=REPORT, period=period, digest=digest, model=stored, now=now
         )

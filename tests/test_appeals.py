@@ -262,6 +262,48 @@ def test_the_filer_does_not_decide_even_with_another_role(town: World) -> None:
         appeals.decide(session, 1, outcome="upheld", reason="x", by="clerk", channel="console", now=town.now)
 
 
+def test_a_running_table_is_one_row_and_the_job_looks_once_an_hour(town: World) -> None:
+    late(town)
+    first = accountability_job.run_due(town.db, town.bundle, town.now)
+    assert first is not None
+    assert first.written == ("2026-W48", "2026-11", "2026-Q4", "2026")
+    assert accountability_job.run_due(town.db, town.bundle, town.now + timedelta(minutes=59)) is None
+    late(town)
+    again = accountability_job.run_due(town.db, town.bundle, town.now)
+    assert again is not None
+    with town.db.reading() as session:
+        assert [run.revision for run in report_runs.runs(session, "accountability", "2026-11")] == [1]
+    town.now = datetime(2026, 12, 1, 9, tzinfo=ZONE)
+    whole = accountability_job.run_due(town.db, town.bundle, town.now)
+    assert whole is not None
+    assert "2026-11" in whole.written
+    assert whole.corrected == (), "the first whole table corrects nothing"
+    with town.db.reading() as session:
+        assert [run.revision for run in report_runs.runs(session, "accountability", "2026-11")] == [1, 2]
+
+
+def test_everything_is_the_same_on_both_databases(any_db: Database, tmp_path: Path) -> None:
+    town = world(any_db, tmp_path)
+    town.account("sun", "supervisor", name="sun")
+    town.account("clerk", "department", UNIT, name="clerk")
+    case = late(town)
+    assert file(client(town, "clerk"), case.number).status_code == 303
+    done = post(client(town, "sun"), "/accountability/appeals/1", outcome="upheld", reason="停电属实")
+    assert done.status_code == 303
+    with town.db.reading() as session:
+        step = next(one for one in accountability.of_incident(session, case.id) if one.level == "L3")
+    drafted = post(client(town, "sun"), "/accountability/letters", kind="order", step=str(step.id))
+    assert drafted.status_code == 303, drafted.text
+    page = client(town, "sun").get("/accountability/letters/1")
+    assert "P15" in page.text
+    town.now += timedelta(minutes=1)
+    line = tables(town).department(UNIT)
+    assert line is not None
+    assert (line.rate.kept, line.rate.missed, line.after.missed, line.red) == (1, 1, 0, 1)
+    with town.db.reading() as session:
+        assert [str(one) for one in rebuild.differences(session)] == []
+
+
 def test_an_empty_city_has_an_empty_page(town: World) -> None:
     page = client(town, "sun").get("/accountability")
     assert page.status_code == 200
