@@ -31,6 +31,7 @@ from pydantic_settings import (
 )
 
 from config.accounts import ROLES
+from config.evaluation import EvaluationSettings
 from config.problems import Origin, bad_variables
 
 
@@ -690,6 +691,7 @@ class Settings(BaseSettings):
     gateway: GatewaySettings = GatewaySettings()
     reports: ReportSettings = ReportSettings()
     accountability: AccountabilitySettings = AccountabilitySettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
     privacy: PrivacySettings = PrivacySettings()
     evidence: EvidenceSettings = EvidenceSettings()
 

@@ -871,6 +871,69 @@ class ReportRun(Base):
     model: Mapped[JsonDict] = mapped_column(default=dict)
 
 
+class IncidentRating(Base):
+    """What one named reviewer said of the handling of one round of an incident; a fold of the events `rated`. The latest word counts."""
+
+    __tablename__ = "incident_rating"
+
+    incident_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    round: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    reviewer: Mapped[str] = mapped_column(String(80), primary_key=True)  # login of an account
+    name: Mapped[str] = mapped_column(String(80))
+    scores: Mapped[JsonDict] = mapped_column(default=dict)  # the six items of incidents.ratings
+    improper: Mapped[bool] = mapped_column(Boolean, default=False)
+    points: Mapped[list[str]] = mapped_column(Json, default=list)  # of the rubric of 回应不妥当
+    note: Mapped[str] = mapped_column(Text, default="")
+    rated_at: Mapped[datetime]
+    seq: Mapped[int] = mapped_column(BigId)  # event that says so
+
+
+class CallBack(Base):
+    """Call-backs 回访 to people who had called, as numbers without any identity; a fold of `called_back` and `call_back_withdrawn`."""
+
+    __tablename__ = "call_back"
+    __table_args__ = (Index("ix_call_back_made", "made_at"),)
+
+    incident_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    key: Mapped[str] = mapped_column(String(80), primary_key=True)
+    round: Mapped[int] = mapped_column(Integer)
+    solved: Mapped[int] = mapped_column(Integer, default=0)
+    unsolved: Mapped[int] = mapped_column(Integer, default=0)
+    unknown: Mapped[int] = mapped_column(Integer, default=0)
+    satisfied: Mapped[int] = mapped_column(Integer, default=0)
+    basically: Mapped[int] = mapped_column(Integer, default=0)
+    dissatisfied: Mapped[int] = mapped_column(Integer, default=0)
+    note: Mapped[str] = mapped_column(Text, default="")  # redacted
+    made_at: Mapped[datetime]  # when the calls were made
+    entered_by: Mapped[str] = mapped_column(String(80))
+    withdrawn_at: Mapped[datetime | None]
+    seq: Mapped[int] = mapped_column(BigId)
+
+
+class EvaluationRun(Base):
+    """One revision of one evaluation: of an incident (`subject` is its number) or of a period (2026-W47, 2026-11). No fold of events."""
+
+    __tablename__ = "evaluation_run"
+    __table_args__ = (
+        UniqueConstraint("scope", "subject", "revision", name="uq_evaluation_run"),
+        Index("ix_evaluation_run_incident", "incident_id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    scope: Mapped[str] = mapped_column(String(12))  # incident | period
+    subject: Mapped[str] = mapped_column(String(24))
+    incident_id: Mapped[int | None] = mapped_column(BigId)
+    revision: Mapped[int] = mapped_column(Integer)
+    #: first | update (time or people moved on) | correction (late data changed what had been final)
+    kind: Mapped[str] = mapped_column(String(12))
+    created_at: Mapped[datetime]
+    digest: Mapped[str] = mapped_column(String(64))
+    model: Mapped[JsonDict] = mapped_column(default=dict)
+    #: of the newest revision: version of the incident that was looked at, and when time alone may change the figures
+    version: Mapped[int] = mapped_column(Integer, default=0)
+    next_at: Mapped[datetime | None]
+
+
 class Heartbeat(Base):
     """When each moving part was last well, and how far a reader of events has come."""
 

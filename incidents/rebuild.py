@@ -17,12 +17,14 @@ from sqlalchemy.orm import Session
 from incidents import (
     appeals,
     calendar_feeds,
+    call_backs,
     evidence,
     heads,
     hot_verdicts,
     letters,
     obligations,
     promises,
+    ratings,
     reply_readings,
     rota,
     stops,
@@ -35,6 +37,7 @@ from incidents.models import (
     AuditHead,
     Base,
     CalendarFeed,
+    CallBack,
     CrawlStop,
     Deadline,
     DutyObligation,
@@ -43,6 +46,7 @@ from incidents.models import (
     HotVerdict,
     Incident,
     IncidentEvent,
+    IncidentRating,
     Ladder,
     Letter,
     Promise,
@@ -223,6 +227,8 @@ TABLES: tuple[Table, ...] = (
     Table(Unmask, ("id",), unmask.fold),
     Table(ReplyReading, ("incident_id", "key"), reply_readings.fold),
     Table(Promise, ("incident_id", "key"), promises.fold),
+    Table(IncidentRating, ("incident_id", "round", "reviewer"), ratings.fold),
+    Table(CallBack, ("incident_id", "key"), call_backs.fold),
 )
 
 
