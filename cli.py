@@ -1046,6 +1046,41 @@ def public(
         echo(f"{by}: page 问责 of the console")
 
 
+@app.command("evaluate")
+def evaluate_response(
+    number: Annotated[str, typer.Argument(help="Number of an incident, QS-2026-000017.")] = "",
+    period: Annotated[
+        str, typer.Option(help="A week 2026-W47 or a month 2026-11 in place of an incident.")
+    ] = "",
+    department: Annotated[str, typer.Option(help="Only this department (its id), with --period.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate the response to one incident, or of departments in a period: every indicator with its arithmetic. Keeps nothing."""
+    from commands import evaluation  # loads scipy
+
+    if bool(number) == bool(period):
+        raise Problem("name either an incident (QS-2026-000017) or --period 2026-W47")
+    if department and not period:
+        raise Problem("--department goes with --period")
+    with opened() as home:
+        language = home.settings.city.language
+        if number:
+            case = evaluation.case(home, number, now())
+            if as_json:
+                print_json(case.stored())
+            else:
+                for line in evaluation.told(case, language):
+                    echo(line)
+            return
+        found = evaluation.period(home, period, now(), department)
+        if as_json:
+            print_json(found.stored())
+        elif not found.rows:
+            echo(f"{period}: nothing ended, was answered or was called back in it")
+        else:
+            print_table(list(evaluation.COLUMNS), evaluation.table(found, language))
+
+
 @audit_app.command("verify")
 def audit_verify(
     head: Annotated[

@@ -39,6 +39,7 @@ import analysis.job
 import analysis.topics_job
 import backtest
 import reports.accountability_job
+import reports.evaluation_job
 import reports.job
 import spiders.evidence_job
 import spiders.intake.job
@@ -173,6 +174,10 @@ def _accountability(home: Installation, clock: Clock) -> object:
     return reports.accountability_job.run_due(home.db, home.bundle, clock())
 
 
+def _evaluate(home: Installation, clock: Clock) -> object:
+    return reports.evaluation_job.run_due(home.db, home.bundle, clock())
+
+
 def _backtest(home: Installation, clock: Clock) -> object:
     return backtest.run_waiting(home, clock)
 
@@ -234,6 +239,7 @@ JOBS: tuple[Job, ...] = (
         "weekly", _weekly, every(300)
     ),  # looks whether the week's report is still missing: downtime loses none
     Job("accountability", _accountability, every(300)),  # once an hour in fact: the tables of each period
+    Job("evaluate", _evaluate, every(300)),  # incidents that were answered and then moved; weeks and months
     Job("backtest", _backtest, every(10)),  # what somebody wants tried on the past; beside everything else
     Job("copy", _copy, every(60)),  # what analysts ask by SQL
     Job("purge", _purge, _daily(3, 17)),

@@ -32,6 +32,8 @@ ACTS: dict[str, frozenset[str]] = {
     "press": DESK,
     "respond": DESK,
     "evaluate": DESK,
+    "rate": DESK,
+    "call_back": DESK,
     "close": DESK,
     "reopen": DESK,
     "restore": DESK,

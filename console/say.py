@@ -15,7 +15,7 @@ from config.i18n import retold
 from config.roster import OnDuty
 from console import words
 from console.context import Reader, Visit
-from incidents import accounts
+from incidents import accounts, evaluation_words
 from incidents.backtests import Change
 from incidents.labels import LabelView
 from incidents.queries import EventView, IncidentView, get_incident
@@ -271,6 +271,8 @@ class Say:
             "level_set",
             "false_alarm",
             "evaluated",
+            "rated",
+            "called_back",
             "merged",
             "split",
             "post_removed",
@@ -319,6 +321,17 @@ class Say:
             return self.word("false_alarm", given.get("reason", ""))
         if event.kind == "evaluated":
             return self.here.t("{score} 分", score=self.number(given.get("score", "")))
+        if event.kind == "rated":
+            return self.here.t("总分 {score}", score=self.number(float(sum(given["scores"].values()))))
+        if event.kind == "called_back":
+            return self.here.t(
+                "解决 {a}/{b}，满意 {c}+{d}/{e}",
+                a=given["solved"],
+                b=given["solved"] + given["unsolved"],
+                c=given["satisfied"],
+                d=given["basically"],
+                e=given["satisfied"] + given["basically"] + given["dissatisfied"],
+            )
         if event.kind == "level_set":
             return (
                 f"{self.word('level', given.get('from', ''))} → {self.word('level', given.get('level', ''))}"
@@ -396,6 +409,30 @@ class Say:
             days = float(reasons["days"])
             found.append(self.here.t("相隔 {n} 天", n=self.number(days)) if days else self.here.t("时间重叠"))
         return found
+
+    def stored(self, line: dict[str, Any]) -> str:
+        """A sentence of a stored evaluation in the reader's language."""
+        return evaluation_words.say(line["text"], line["given"], self.here.lang)
+
+    def evaluation(self, table: str, code: str) -> str:
+        """What a code of an evaluation is called."""
+        return evaluation_words.word(table, code, self.here.lang)
+
+    def cautions(self) -> list[str]:
+        """What everybody who reads an evaluation should know."""
+        return evaluation_words.cautions(self.here.lang)
+
+    def percent(self, share: float) -> str:
+        """A share."""
+        return f"{share:.0%}"
+
+    def moved(self, value: float) -> str:
+        """A relative change, with its sign."""
+        return f"{value:+.0%}".replace("-", "−")
+
+    def instant(self, text: str) -> datetime:
+        """A time as stored models write it."""
+        return datetime.fromisoformat(text)
 
     def rule(self, rule_id: str) -> str:
         """Number and duty of a rule; the bare number when the present rule file no longer has it."""

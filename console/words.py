@@ -94,6 +94,9 @@ EVENTS = {
     "asked_again": "确认后无进展，重新提醒",
     "responded": "作出回应",
     "evaluated": "效果评估",
+    "rated": "评审打分",
+    "called_back": "登记回访",
+    "call_back_withdrawn": "撤回回访登记",
     "closed": "办结",
     "reopened": "重新开启",
     "restored": "撤销误报",
@@ -400,6 +403,9 @@ PARTS = {
 #: how a topic moved since the week before
 TRENDS = {"first": "首周", "new": "新话题", "growing": "升温", "steady": "平稳", "fading": "降温"}
 DONE = {
+    "rated": "评分已保存。",
+    "called_back": "回访已登记。",
+    "call_withdrawn": "回访登记已撤回。",
     "search_saved": "检索已保存。",
     "search_removed": "检索已删除。",
     "backtest": "已提交，正在后台计算。",

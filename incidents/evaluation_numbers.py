@@ -25,6 +25,7 @@ from incidents.models import (
     IncidentPost,
     Judgement,
     Post,
+    Promise,
 )
 from incidents.queries import family
 from incidents.ratings import Rating
@@ -290,10 +291,8 @@ def told_at(session: Session, ids: Sequence[int]) -> dict[int, datetime]:
 
 
 def touched(session: Session, since: datetime, until: datetime) -> list[int]:
-    """Incidents (roots of merged ones) that a period has something to say of: clocks that ended in it or ran out, answers, calls.
-
-    What promises came due is asked of incidents.promises.
-    """
+    """Incidents (roots of merged ones) that a period has something to say of: clocks that ended in it or ran out, answers,
+    calls, promises whose day it was. An answer counts three days longer: only then is its trend known."""
     clocks = select(Deadline.incident_id).where(
         Deadline.state != "cancelled",
         or_(
@@ -303,12 +302,17 @@ def touched(session: Session, since: datetime, until: datetime) -> list[int]:
     )
     acts = select(IncidentEvent.incident_id).where(
         IncidentEvent.kind.in_((*PUBLISHED, "rated")),
-        IncidentEvent.occurred_at >= since,
+        IncidentEvent.occurred_at >= since - timedelta(days=3),
         IncidentEvent.occurred_at < until,
         IncidentEvent.incident_id.is_not(None),
     )
+    due = select(Promise.incident_id).where(
+        Promise.state.in_(("open", "kept", "broken")), Promise.due_at >= since, Promise.due_at < until
+    )
     calls = select(CallBack.incident_id).where(CallBack.made_at >= since, CallBack.made_at < until)
-    found = {int(one) for query in (clocks, acts, calls) for one in session.scalars(query) if one is not None}
+    found = {
+        int(one) for query in (clocks, acts, calls, due) for one in session.scalars(query) if one is not None
+    }
     return sorted(roots(session, found))
 
 

@@ -288,7 +288,7 @@ def upheld(facts: Facts, settings: EvaluationSettings) -> Indicator:
         lines.append(line(text, value=share, gap=settings.update_gap_h))
     weight = settings.weights["U"]
     if not parts:
-        missing = line("没有到期的承诺，也不是需要持续发布的重大事件")
+        missing = line("没有到期的承诺，也没有须持续发布的时段")
         return Indicator(id="U", weight=weight, value=None, missing=missing)
     value = mean(parts)
     return Indicator(

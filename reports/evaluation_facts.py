@@ -11,7 +11,7 @@ from incidents.call_backs import Entry
 from incidents.evaluation_numbers import PUBLISHED, Case, CaseEvent, CasePost, Order, Peer
 from incidents.ratings import Rating
 from incidents.states import State
-from reports.story import department_at
+from reports.story import department_at, situation
 
 #: clocks that are a right and no duty: the time to send a matter back
 _RIGHTS = ("returned",)
@@ -81,6 +81,7 @@ class Facts:
     reports: tuple[Duty, ...] = ()
     published: tuple[tuple[int, datetime], ...] = ()  # (round, when) of what was told to the public
     answered: tuple[tuple[int, datetime], ...] = ()  # (round, when) of answers
+    answered_by: str = ""  # who held the matter at the first answer of the latest round that has one
     handed_on: tuple[datetime, ...] = ()  # returned or assigned to somebody else
     replies: tuple[Reply, ...] | None = None  # None: nobody has read answers on this installation
     pledges: tuple[Pledge, ...] = ()
@@ -118,21 +119,27 @@ def facts_of(
     ]
     reports = tuple(duty for duty in duties if duty.rule in settings.report_rules)
     told = [(event.round, when(event)) for event in case.events if event.kind in TOLD]
+    # the row is today's; a past period is judged by what stood at its end
+    then = situation(case.events)
+    answers = [event for event in case.events if event.kind == "responded"]
+    latest = max((event.round for event in answers), default=0)
+    first = next((event for event in answers if event.round == latest), None)
     return Facts(
         number=case.number,
         incident_id=case.id,
         domain=case.domain,
         district=case.district,
-        department=case.department,
-        level=case.level,
-        state=case.state,
-        round=case.round,
+        department=then.department,
+        level=then.level,
+        state=then.state,
+        round=then.round,
         as_of=as_of,
         first_posted_at=case.first_posted_at,
         duties=tuple(duty for duty in duties if duty.rule not in settings.report_rules),
         reports=reports,
         published=tuple(sorted((one for one in told if one[1] <= as_of), key=lambda one: one[1])),
-        answered=tuple((event.round, when(event)) for event in case.events if event.kind == "responded"),
+        answered=tuple((event.round, when(event)) for event in answers),
+        answered_by=department_at(case.story, first.occurred_at) if first else "",
         handed_on=tuple(
             event.occurred_at
             for event in case.events

@@ -63,13 +63,16 @@ def _after_orders(facts: Facts, settings: EvaluationSettings) -> Iterator[Reason
 
 
 def _repeated(facts: Facts, settings: EvaluationSettings) -> Iterator[Reason]:
-    """So many callers say "not solved", and the last who were asked do so too."""
+    """So many callers say "not solved", no fewer than say solved, and the last who were asked do so too: a few of many who
+    are not content are no neglect."""
     entries = sorted(facts.call_backs, key=lambda one: (one.made_at, one.seq))
     asked = [one for one in entries if one.said.answered]
     unsolved = sum(one.said.unsolved for one in asked)
-    if unsolved >= settings.repeat_calls and asked[-1].said.unsolved:
+    solved = sum(one.said.solved for one in asked)
+    if unsolved >= max(settings.repeat_calls, solved) and asked[-1].said.unsolved:
         events = tuple(one.seq for one in asked if one.said.unsolved)
-        yield line("回访 {n} 人次未解决，最近一次仍未解决", n=unsolved), events
+        text = "回访 {n} 人次未解决（已解决 {solved} 人次），最近一次仍未解决"
+        yield line(text, n=unsolved, solved=solved), events
 
 
 def _broken(facts: Facts, settings: EvaluationSettings) -> Iterator[Reason]:

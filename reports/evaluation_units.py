@@ -63,12 +63,13 @@ def shares(facts: Facts, since: datetime, until: datetime, settings: EvaluationS
     names |= {reply.department for reply in everything.replies or ()}
     answered = facts.answer is not None and since <= facts.answer[1] < until
     watched = facts.answer is not None and since <= facts.answer[1] + AFTER_TO * HOUR < until
+    holder = facts.answered_by or facts.department
     if answered or watched or everything.call_backs:
-        names.add(facts.department)
+        names.add(holder)
     found = []
     for name in sorted(names):
         part = between(facts, since, until, name)
-        lead = name == facts.department
+        lead = name == holder
         if not lead:
             # calls and the public's talk are about the department that has the matter
             part = replace(part, call_backs=())
@@ -188,7 +189,7 @@ def _upheld(parts: Sequence[Share], settings: EvaluationSettings, as_of: datetim
         values.append(mean(gaps))
         lines.append(line("持续发布：{n} 件重大事件平均 {value}", n=len(gaps), value=mean(gaps)))
     if not values:
-        missing = line("没有到期的承诺，也不是需要持续发布的重大事件")
+        missing = line("没有到期的承诺，也没有须持续发布的时段")
         return Indicator(id="U", weight=weight, value=None, missing=missing)
     value = mean(values)
     lines.append(line("平均 {value}", value=value))

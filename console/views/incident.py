@@ -17,6 +17,7 @@ from alerts import rota
 from config.rules import Rule
 from console import clerk, masks
 from console.context import Forbidden, Visit, clean, member
+from console.evaluations import FORM, part_of
 from console.forms import Posted
 from console.render import page
 from console.rights import hidden, may_act, may_see
@@ -34,6 +35,7 @@ from incidents import (
     looks,
     outbox,
     queries,
+    ratings,
     unmask,
 )
 from incidents.session import Session
@@ -281,6 +283,7 @@ def _model(here: Visit, incident: queries.IncidentView) -> dict[str, Any]:
             if here.account.role in access.MAY_RESTRICT
             else [],
             "readers": access.readers_of(session, incident.id),
+            "evaluation": part_of(here, session, incident),
             "people": [one for one in accounts.list_accounts(session) if not one.disabled]
             if may_act(here, "restrict", incident)
             else [],
@@ -336,6 +339,8 @@ def show_incident(
         draft=draft or {},
         draft_people=[name.removeprefix("who-") for name in draft or {} if name.startswith("who-")],
         done=here.done,
+        evaluation_form=FORM,
+        colour=ratings.colour,
         **model,
     )
 
