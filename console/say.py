@@ -430,6 +430,10 @@ class Say:
         """A relative change, with its sign."""
         return f"{value:+.0%}".replace("-", "−")
 
+    def points(self, value: float) -> str:
+        """A change of a share, in percentage points."""
+        return self.here.t("{n} 个百分点", n=f"{value * 100:+.1f}".replace("-", "−"))
+
     def instant(self, text: str) -> datetime:
         """A time as stored models write it."""
         return datetime.fromisoformat(text)

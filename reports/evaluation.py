@@ -454,8 +454,8 @@ def talk(facts: Facts, found: Trend | None, settings: EvaluationSettings) -> Ind
             n=found.after_judged,
             share=after,
         ),
-        line("0.5 + 0.5 ×（前 − 后）÷ max（前，0.05），限于 0 至 1，得 {value}", value=value),
         line("其中已不可访问 {n} 条，照常计入", n=found.deleted),
+        line("0.5 + 0.5 ×（前 − 后）÷ max（前，0.05），限于 0 至 1，得 {value}", value=value),
     )
     return Indicator(id="O", weight=weight, value=value, n=posts, lines=lines)
 

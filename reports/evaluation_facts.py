@@ -191,9 +191,18 @@ def _duty(case: Case, index: int, as_of: datetime) -> Duty:
         clock.started_at,
         clock.due_at,
         closed,
-        department_at(case.story, ended),
+        department_at(case.story, ended) or _answered_by(case, clock.round, closed),
         events,
     )
+
+
+def _answered_by(case: Case, round_: int, closed: datetime | None) -> str:
+    """Who entered the answer of the round, where it had been published before anybody was given the matter; else nobody."""
+    if closed is None:
+        return ""
+    entered = (event for event in case.events if event.kind == "responded" and event.round == round_)
+    first = next(entered, None)
+    return department_at(case.story, first.occurred_at) if first else ""
 
 
 def _of_round(case: Case, replies: Sequence[Reply], as_of: datetime) -> tuple[Reply, ...]:

@@ -48,6 +48,7 @@ class Share:
     """What one department has of one case in the period. `whole` is the case itself, `part` what falls into the period."""
 
     department: str
+    lead: bool  # it answered, or has the matter: what is said of the case as a whole is said of it
     whole: Facts
     part: Facts
     trend: Trend | None  # where the three days after the answer ended in the period
@@ -80,6 +81,7 @@ def shares(facts: Facts, since: datetime, until: datetime, settings: EvaluationS
         found.append(
             Share(
                 name,
+                lead,
                 facts,
                 part,
                 trend_of(facts, settings) if watched and lead else None,
@@ -114,7 +116,7 @@ def row(
         missing = line("只有 {n} 件，不足 {least} 件，数据不足", n=len(numbers), least=least)
     late = overdue([*duties, *reports], as_of)
     flags: dict[str, int] = {}
-    for one in {share.whole.number: share.whole for share in parts}.values():
+    for one in {share.whole.number: share.whole for share in parts if share.lead}.values():
         for flag in flags_of(one, settings):
             flags[flag.id] = flags.get(flag.id, 0) + 1
     compared = [one.trend.matched_volume for one in parts if one.trend and one.trend.matched_volume]

@@ -64,7 +64,8 @@ def found(runs: int, seed: int, **how: object) -> tuple[int, int]:
     volume = negative = 0
     for run in range(runs):
         moved = trend.movement(city(chance, **how), AT, times=300, seed=run, least=10)  # type: ignore[arg-type]
-        assert moved.volume is not None and moved.negative is not None
+        assert moved.volume is not None
+        assert moved.negative is not None
         volume += moved.volume.clear
         negative += moved.negative.clear
     return volume, negative
@@ -91,7 +92,8 @@ def test_intervals_that_take_posts_for_people_would_find_effects_in_nothing() ->
         alone = [replace(post, author=None) for post in posts]
         right = trend.movement(posts, AT, times=300, seed=run, least=10).negative
         wrong = trend.movement(alone, AT, times=300, seed=run, least=10).negative
-        assert right is not None and wrong is not None
+        assert right is not None
+        assert wrong is not None
         assert right.value == wrong.value
         by_author += right.clear
         by_post += wrong.clear
