@@ -68,8 +68,8 @@ def told(found: CaseEvaluation, language: str) -> list[str]:
         lines.append(f"     #{', #'.join(map(str, flag.events))}" if flag.events else "")
     lines.append("")
     lines += [rate_line(rate, language) for rate in found.rates]
-    for one in found.reviewers:
-        lines.append(f"{one.name}  {one.total:g}  {words.word('colour', one.colour, language)}")
+    for person in found.reviewers:
+        lines.append(f"{person.name}  {person.total:g}  {words.word('colour', person.colour, language)}")
     lines += ["", *(f"* {sentence}" for sentence in words.cautions(language))]
     return [line for index, line in enumerate(lines) if line or (index and lines[index - 1])]
 

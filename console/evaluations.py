@@ -9,7 +9,7 @@ from typing import Any
 
 from console import clerk
 from console.context import Visit
-from console.rights import may_act
+from console.rights import may_review
 from incidents import call_backs, evaluation_runs, ratings
 from incidents.call_backs import Entry, Said
 from incidents.evaluation_runs import Run
@@ -27,8 +27,7 @@ class Part:
     ratings: tuple[Rating, ...]
     mine: Rating | None
     calls: tuple[Entry, ...]
-    may_rate: bool
-    may_call: bool
+    may_review: bool
     bars: tuple[tuple[str, int, int], ...]
 
     @property
@@ -60,8 +59,7 @@ def part_of(here: Visit, session: Session, incident: IncidentView) -> Part:
         ratings=said,
         mine=mine[0] if mine else None,
         calls=call_backs.entries_of(session, [incident.id]).get(incident.id, ()),
-        may_rate=rated and may_act(here, "rate", incident),
-        may_call=rated and may_act(here, "call_back", incident),
+        may_review=rated and may_review(here),
         bars=_bars(here, run.model.get("trend") if run else None),
     )
 

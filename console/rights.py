@@ -32,8 +32,6 @@ ACTS: dict[str, frozenset[str]] = {
     "press": DESK,
     "respond": DESK,
     "evaluate": DESK,
-    "rate": DESK,
-    "call_back": DESK,
     "close": DESK,
     "reopen": DESK,
     "restore": DESK,
@@ -102,6 +100,11 @@ def need_all(here: Visit) -> None:
     """Pages that speak of all incidents are not for clerks: one of them may complain about their unit."""
     if here.account.role == "department":
         raise Forbidden("部门承办人只能查看本部门的事件。")
+
+
+def may_review(here: Visit) -> bool:
+    """Whether the person may rate how matters were answered and enter call-backs: never the department that answered."""
+    return here.account.role in DESK
 
 
 def may_teach(here: Visit) -> bool:

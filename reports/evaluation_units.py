@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from statistics import mean, variance
 
-from scipy.special import stdtrit  # type: ignore[import-untyped,import-not-found,unused-ignore]
-
 from config.evaluation import INDICATORS, EvaluationSettings
 from incidents.call_backs import Said
 from reports.evaluation import (
@@ -221,6 +219,8 @@ def _talk(parts: Sequence[Share], settings: EvaluationSettings) -> Indicator:
 def pooled(found: Sequence[Estimate], least: int) -> Estimate | None:
     """Mean of the comparisons of several cases, with Student's interval; their matched matters overlap, so that the error of
     each one's own comparison is added as if all shared it."""
+    from scipy.special import stdtrit  # type: ignore[import-untyped,import-not-found,unused-ignore]  # a house that compares nothing never loads it
+
     n = len(found)
     if n < least:
         return None

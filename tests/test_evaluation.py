@@ -110,7 +110,7 @@ def value(found: CaseEvaluation, id_: str) -> float:
 )
 def test_settings_that_cannot_be_are_refused(wrong: dict[str, object], said: str) -> None:
     with pytest.raises(ValidationError, match=re.escape(said)):
-        EvaluationSettings(**wrong)  # type: ignore[arg-type]
+        EvaluationSettings(**wrong)
 
 
 # --- recounted -------------------------------------------------------------------------------------------------------

@@ -334,8 +334,8 @@ def test_ratings_are_events_and_the_latest_word_counts(any_db: Database, tmp_pat
     assert rate(town, incident, "he", improper=True, points=["evasive", "untrue"], note="没有回答")
     call(town, incident, Said(solved=1))
     with town.db.transaction() as session:
-        said = ratings.ratings_of(session, [incident.id])[incident.id]
-        assert [(one.reviewer, one.scores["order"], one.points) for one in said] == [
+        given = ratings.ratings_of(session, [incident.id])[incident.id]
+        assert [(one.reviewer, one.scores["order"], one.points) for one in given] == [
             ("he", 2.0, ("untrue", "evasive")),
             ("lin", -5.0, ()),
         ]
@@ -493,7 +493,7 @@ def test_promises_that_people_settled_count(town: World) -> None:
     found = now_of(town, incident)
     assert found.indicator("U").value == pytest.approx(1 / 3, abs=1e-6)
     flag = next(one for one in found.flags if one.id == "poor_handling")
-    kinds = dict(sql(town, "SELECT seq, kind FROM incident_event"))  # type: ignore[arg-type]
+    kinds = {row[0]: row[1] for row in sql(town, "SELECT seq, kind FROM incident_event")}
     assert [kinds[seq] for seq in flag.events] == ["promise_broken", "promise_broken"]
 
 

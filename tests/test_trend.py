@@ -162,7 +162,8 @@ def test_deleted_posts_stay_in_every_count() -> None:
 
 def every(minutes: float, since: float, until: float) -> list[CasePost]:
     """A post every so many minutes from `since` to `until` hours after AT."""
-    step, found_, at = timedelta(minutes=minutes), [], AT + since * HOUR
+    step, at = timedelta(minutes=minutes), AT + since * HOUR
+    found_: list[CasePost] = []
     while at < AT + until * HOUR:
         found_.append(CasePost(at, len(found_), None, False))
         at += step

@@ -11,7 +11,7 @@ from console.context import Forbidden, Visit, member
 from console.evaluations import by_department, without
 from console.forms import Posted, own_form
 from console.render import page
-from console.rights import hidden, may_act, need_all
+from console.rights import hidden, may_review, need_all
 from console.views.incident import find, show_incident
 from incidents import call_backs, evaluation_runs, queries, ratings
 from incidents.call_backs import COUNTS, Said
@@ -58,9 +58,9 @@ def _refused(here: Visit, number: str, refusal: Refused, failed: str, form: Post
     return show_incident(here, number, status=409, error=sentence, failed=failed, draft=form)
 
 
-def _allowed(here: Visit, number: str, act: str) -> IncidentView:
+def _allowed(here: Visit, number: str) -> IncidentView:
     incident = find(here, number)
-    if not may_act(here, act, incident):
+    if not may_review(here):
         raise Forbidden("您的角色不能执行此操作。")
     return incident
 
@@ -70,7 +70,7 @@ def rate(
     number: str, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
 ) -> Response:
     """A named person's rating of this round; a second one replaces the first, which stays in the record."""
-    incident = _allowed(here, number, "rate")
+    incident = _allowed(here, number)
     try:
         with here.console.db.transaction() as session:
             ratings.rate(
@@ -105,7 +105,7 @@ def call_back(
     number: str, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
 ) -> Response:
     """How many callers said what; one entry may be one caller."""
-    incident = _allowed(here, number, "call_back")
+    incident = _allowed(here, number)
     key = form.text("key", 40)
     try:
         counts = {name: _count(form, name) for name in COUNTS}
@@ -139,7 +139,7 @@ def withdraw(
     number: str, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
 ) -> Response:
     """Take a wrong entry of call-backs back, with a reason."""
-    incident = _allowed(here, number, "call_back")
+    incident = _allowed(here, number)
     try:
         with here.console.db.transaction() as session:
             call_backs.withdraw(
