@@ -207,7 +207,7 @@ def of_step(here: Visit, session: Session, incident: IncidentView, proposal: Pro
         (
             one
             for one in clocks.deadlines_of(session, incident.id)
-            if one.rule_id == proposal.evidence.get("rule") and proposal.key.endswith(f":{one.round}")
+            if proposal.key.endswith(f":{one.rule_id}:{one.round}")
         ),
         None,
     )

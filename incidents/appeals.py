@@ -6,6 +6,7 @@ case), `measure:L3:R03:1` (an approved step of the ladder), `row:2026-11` (the u
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -124,11 +125,13 @@ def _row_notice(session: Session, period: str, nothing: Refused) -> Notice:
 
 def _clock_notice(session: Session, key: str, units: set[str], incident_id: int, nothing: Refused) -> Notice:
     rule, _, round_ = key.rpartition(":")
+    if not re.fullmatch(r"[1-9][0-9]{0,5}", round_):
+        raise nothing  # one clock has one name: 01 or a full-width 1 would be a second appeal
     clock = session.scalar(
         select(Deadline).where(
             Deadline.incident_id == incident_id,
             Deadline.rule_id == rule,
-            Deadline.round == (int(round_) if round_.isdecimal() else -1),
+            Deadline.round == int(round_),
         )
     )
     assigned = session.scalars(

@@ -18,6 +18,8 @@ from incidents.public_numbers import Cell
 Key = tuple[str, str]
 #: rows and columns put together because each alone stands for too few authors
 OTHER = "other"
+#: what a solver may be off by
+_TINY = 1e-6
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ def _weak(grid: Grid, primary: Iterable[Key], k: int) -> Key | None:
     """A primary cell that somebody could narrow to fewer than k values; None when there is none."""
     for key in sorted(primary):
         low, high = bounds(grid, key)
-        if high - low < k:
+        if high - low < k - _TINY:
             return key
     return None
 

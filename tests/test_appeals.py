@@ -304,6 +304,20 @@ def test_everything_is_the_same_on_both_databases(any_db: Database, tmp_path: Pa
         assert [str(one) for one in rebuild.differences(session)] == []
 
 
+@pytest.mark.parametrize(
+    "about", ["clock:R03:01", "clock:R03:１", "clock:R03:" + "9" * 20, "clock::", "row:" + "9" * 70]
+)
+def test_one_thing_has_one_name_and_nonsense_is_nothing_to_appeal_against(town: World, about: str) -> None:
+    case = late(town)
+    tables(town)
+    assert file(client(town, "clerk"), case.number, about=about).status_code == 409
+    sun = client(town, "sun")
+    for path in ("/accountability/letters/" + "9" * 23, "/accountability/letters/" + "9" * 23 + ".pdf"):
+        assert sun.get(path).status_code in (404, 422)
+    huge = post(sun, "/accountability/appeals/" + "9" * 23, outcome="upheld", reason="x")
+    assert huge.status_code in (404, 422)
+
+
 def test_an_empty_city_has_an_empty_page(town: World) -> None:
     page = client(town, "sun").get("/accountability")
     assert page.status_code == 200

@@ -227,6 +227,34 @@ def test_a_talk_needs_a_ground_a_grave_matter_a_leader_and_another_hand(town: Wo
     assert letter(town, 1).reply_due_at is None
 
 
+def test_a_following_step_is_drafted_about_the_clock_that_began_it(town: World) -> None:
+    case = late(town)
+    approve(town, steps(town, case)["L3"])
+    for _ in range(8):
+        town.now += timedelta(days=1)
+        town.run()
+    step = steps(town, case)["L4"]
+    assert drafted(town, client(town, "sun"), "order", step=str(step.id)).status_code == 303
+    made = letter(town)
+    assert "R03" in made.evidence
+    assert any("时限自" in one for one in made.body)
+    assert letters.ungrounded(made.body, made.evidence) == []
+
+
+def test_a_referral_follows_a_censure_that_changed_nothing(town: World) -> None:
+    case = late(town, "major", hours=6)
+    approve(town, steps(town, case)["L6"], "poor_handling")
+    for _ in range(20):
+        town.now += timedelta(days=1)
+        town.run()
+    step = steps(town, case)["L7"]
+    sun = client(town, "sun")
+    assert drafted(town, sun, "referral", step=str(step.id)).status_code == 409, "not approved, no ground"
+    approve(town, step, "poor_handling")
+    assert drafted(town, sun, "referral", step=str(step.id)).status_code == 303
+    assert any("处置不力" in one for one in letter(town).body)
+
+
 def test_praise_only_for_a_case_whose_clocks_were_all_kept(town: World) -> None:
     bad = late(town)
     case = town.incident("公交站台没有顶棚", ["没有顶棚"] * 3, domain="transport", began=timedelta(hours=1))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, HTTPException
+from fastapi import APIRouter, Depends, HTTPException, Path
 from fastapi.responses import RedirectResponse, Response
 
 from console import accountable
@@ -31,6 +31,8 @@ DECIDERS = frozenset({"supervisor", "leader"})
 #: links that an appeal may charge instead of the department
 INSTEAD = ("source", "system", "desk", "approver", "shared")
 SHOWN = 200
+#: number of a row in an address; a longer one is no number that a database takes
+RowId = Annotated[int, Path(ge=1, lt=2**62)]
 _WORKED_ON = (State.ASSIGNED, State.ACKNOWLEDGED)
 
 
@@ -277,7 +279,7 @@ def appeal(here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depe
 
 @router.post("/accountability/appeals/{number}")
 def decide_appeal(
-    number: int, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
+    number: RowId, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
 ) -> Response:
     """Somebody who neither filed it nor decided first decides."""
     need_decider(here)

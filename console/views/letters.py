@@ -15,7 +15,7 @@ from console.context import Forbidden, Visit, member
 from console.forms import Posted, own_form
 from console.render import page
 from console.say import Say
-from console.views.accountability import DECIDERS, need_decider, sentence, show, visible
+from console.views.accountability import DECIDERS, RowId, need_decider, sentence, show, visible
 from console.watermark import mark
 from incidents import accountability, letters, lifecycle
 from incidents.letters import LetterView
@@ -110,7 +110,7 @@ def _page(
 
 
 @router.get("/accountability/letters/{letter_id}.pdf")
-def letter_pdf(letter_id: int, here: Annotated[Visit, Depends(member)]) -> Response:
+def letter_pdf(letter_id: RowId, here: Annotated[Visit, Depends(member)]) -> Response:
     """The letter to print; who took it stands in the record and at the foot of each page."""
     with here.console.db.transaction() as session:
         letter = _find(here, session, letter_id)
@@ -132,7 +132,7 @@ def letter_pdf(letter_id: int, here: Annotated[Visit, Depends(member)]) -> Respo
 
 
 @router.get("/accountability/letters/{letter_id}")
-def letter_page(letter_id: int, here: Annotated[Visit, Depends(member)]) -> Response:
+def letter_page(letter_id: RowId, here: Annotated[Visit, Depends(member)]) -> Response:
     """One letter to read, to print and to work on."""
     return _page(here, letter_id)
 
@@ -150,7 +150,7 @@ def _act(
 
 @router.post("/accountability/letters/{letter_id}/edit")
 def edit(
-    letter_id: int, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
+    letter_id: RowId, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
 ) -> Response:
     """Another version; each line a paragraph."""
     need_decider(here)
@@ -171,7 +171,7 @@ def edit(
 
 @router.post("/accountability/letters/{letter_id}/decide")
 def decide(
-    letter_id: int, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
+    letter_id: RowId, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
 ) -> Response:
     """Let it go out, or reject it. An order's time to answer begins."""
 
@@ -200,7 +200,7 @@ def decide(
 
 @router.post("/accountability/letters/{letter_id}/receive")
 def receive(
-    letter_id: int, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
+    letter_id: RowId, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
 ) -> Response:
     """The department, or supervision for it, enters that it was received."""
     _need_party(here)
@@ -220,7 +220,7 @@ def receive(
 
 @router.post("/accountability/letters/{letter_id}/answer")
 def answer(
-    letter_id: int, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
+    letter_id: RowId, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
 ) -> Response:
     """The department, or supervision for it, enters the answer."""
     _need_party(here)
