@@ -230,7 +230,8 @@ def test_the_demo_says_where_everything_is_and_stops_on_ctrl_c(tmp_path: Path) -
         text=True,
         cwd=Path(run.__file__).parent.parent,
     )
-    killer = threading.Timer(90, child.kill)
+    # on a new machine the reader is compiled first, and an end waits for that
+    killer = threading.Timer(400, child.kill)
     killer.start()
     try:
         assert child.stdout is not None
@@ -248,7 +249,7 @@ def test_the_demo_says_where_everything_is_and_stops_on_ctrl_c(tmp_path: Path) -
         assert "假 Slack" in httpx.get(banner["Slack"]).text
         assert "虚构的泉城" in httpx.get(banner["The city"]).text
         child.send_signal(signal.SIGINT)
-        rest, errors = child.communicate(timeout=60)
+        rest, errors = child.communicate(timeout=300)
     finally:
         killer.cancel()
         child.kill()
