@@ -276,3 +276,15 @@ def test_alpha_of_nothing_is_no_number() -> None:
     assert alpha([[1.0], [2.0]], interval_distance).units == 0
     assert alpha([[2.0, 2.0], [2.0, 2.0]], interval_distance).value is None
     assert alpha([[1.0, -1.0], [-1.0, 1.0]], interval_distance).value is not None
+
+
+if __name__ == "__main__":  # `python -m tests.test_trend`: the figures of docs/quality.md
+    planted = found(100, 2, talk=3.0, moods=True, fall=0.5, negative=(0.7, 0.3))
+    for told in (
+        f"no effect, before and after (volume, negative share): {found(RUNS, 1, talk=3.0, moods=True)} of {RUNS}",
+        f"half the volume, negative share .7 to .3: {planted} of 100",
+        f"no effect, compared with 8 matched matters: {compared(4, 100, 1.0)} of 100",
+        f"volume to a twentieth, compared: {compared(5, 40, 0.05)[0]} of 40",
+        f"negative share .5 to .05, compared: {compared(6, 40, 1.0, 0.45)[1]} of 40",
+    ):
+        print(told)  # noqa: T201 (a command)
