@@ -10,4 +10,9 @@ from sqlalchemy.orm import Session
 
 def insert_into(session: Session, table: Any) -> Any:
     """An INSERT into `table` that knows ON CONFLICT, in the dialect of the session's database."""
-    return (postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert)(table)
+    return dialect_insert(session.get_bind().dialect.name, table)
+
+
+def dialect_insert(dialect: str, table: Any) -> Any:
+    """The same for a dialect by name: to build a statement once."""
+    return (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)

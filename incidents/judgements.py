@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Insert, case, func, literal, or_, select, update
+from sqlalchemy import Insert, Integer, bindparam, case, func, or_, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.util import identity_key
 
 from incidents import evidence_due, labels
 from incidents.chunks import chunks
-from incidents.dialect import insert_into
+from incidents.dialect import dialect_insert, insert_into
 from incidents.models import (
     Incident,
     IncidentHour,
@@ -158,42 +159,72 @@ def add_post(
     `voice`: the author is new here and the post no near-copy. Late arrivals are welcome: they count in the hour
     in which they were published, and may move `first_posted_at` back.
     """
-    member = insert_into(session, IncidentPost).on_conflict_do_nothing(index_elements=["post_id"])
-    member = member.values(post_id=post_id, incident_id=incident_id, similarity=similarity, added_at=now)
-    if session.scalar(member.returning(IncidentPost.post_id)) is None:
+    session.flush()  # the statements below are of the tables themselves and do not ask for it
+    dialect = session.get_bind().dialect.name
+    member = {"post_id": post_id, "incident_id": incident_id, "similarity": similarity, "added_at": now}
+    if session.scalar(_member(dialect), member) is None:
         return False
-    state = session.scalar(
-        update(Incident)
-        .where(Incident.id == incident_id)
-        .values(
-            posts=Incident.posts + 1,
-            voices=Incident.voices + int(voice),
-            first_posted_at=_earlier(published_at),
-            last_post_at=_later(published_at),
-        )
-        .returning(Incident.state)
-        .execution_options(synchronize_session=False)
-    )
+    told = {"incident": incident_id, "voice": int(voice), "moment": published_at}
+    state = session.scalar(_grown(), told)
     if state != "watching":
         evidence_due.of_posts(session, [post_id])
-    count = insert_into(session, IncidentHour).values(
-        incident_id=incident_id,
-        hour=_hour(published_at),
-        posts=1,
-        voices=int(voice),
-        negative=int(negative),
-    )
     session.execute(
-        count.on_conflict_do_update(
-            index_elements=["incident_id", "hour"],
-            set_={
-                name: getattr(IncidentHour, name) + count.excluded[name]
-                for name in ("posts", "voices", "negative")
-            },
-        )
+        _hour_count(dialect),
+        {
+            "incident_id": incident_id,
+            "hour": _hour(published_at),
+            "posts": 1,
+            "voices": int(voice),
+            "negative": int(negative),
+        },
     )
     _forget(session, incident_id)
     return True
+
+
+# one post after the other comes through here while the writer's lock is held: building a statement anew costs ten times what
+# running it does, so each is built once
+
+
+@lru_cache(maxsize=2)
+def _member(dialect: str) -> Any:
+    table: Any = IncidentPost.__table__
+    return (
+        dialect_insert(dialect, table)
+        .on_conflict_do_nothing(index_elements=["post_id"])
+        .returning(table.c.post_id)
+    )
+
+
+@lru_cache(maxsize=1)
+def _grown() -> Any:
+    table: Any = Incident.__table__
+    # bound with our type: a plain bind would store local time on SQLite
+    moment = bindparam("moment", type_=UtcDateTime())
+    # a cluster begun for this post has no posts yet: its first post sets both ends
+    first = (or_(table.c.posts == 0, table.c.first_posted_at > moment), moment)
+    last = (or_(table.c.posts == 0, table.c.last_post_at < moment), moment)
+    return (
+        update(table)
+        .where(table.c.id == bindparam("incident"))
+        .values(
+            posts=table.c.posts + 1,
+            voices=table.c.voices + bindparam("voice", type_=Integer()),
+            first_posted_at=case(first, else_=table.c.first_posted_at),
+            last_post_at=case(last, else_=table.c.last_post_at),
+        )
+        .returning(table.c.state)
+    )
+
+
+@lru_cache(maxsize=2)
+def _hour_count(dialect: str) -> Any:
+    table: Any = IncidentHour.__table__
+    count = dialect_insert(dialect, table)
+    return count.on_conflict_do_update(
+        index_elements=["incident_id", "hour"],
+        set_={name: table.c[name] + count.excluded[name] for name in ("posts", "voices", "negative")},
+    )
 
 
 def _hour(when: datetime) -> datetime:
@@ -205,22 +236,6 @@ def _forget(session: Session, incident_id: int) -> None:
     loaded = session.identity_map.get(identity_key(Incident, incident_id))
     if loaded is not None:
         session.expire(loaded)
-
-
-def _earlier(when: datetime) -> Any:
-    # a cluster begun for this post has no posts yet: its first post sets both ends
-    # bound with our type: a plain bind would store local time on SQLite
-    moment = literal(when, UtcDateTime())
-    return case(
-        (or_(Incident.posts == 0, Incident.first_posted_at > moment), moment), else_=Incident.first_posted_at
-    )
-
-
-def _later(when: datetime) -> Any:
-    moment = literal(when, UtcDateTime())
-    return case(
-        (or_(Incident.posts == 0, Incident.last_post_at < moment), moment), else_=Incident.last_post_at
-    )
 
 
 def live_incidents(session: Session, since: datetime, ids: Sequence[int] | None = None) -> list[LiveIncident]:
