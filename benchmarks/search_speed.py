@@ -72,13 +72,13 @@ FREQUENT = ("的", "的 情绪:负面")
 def main(folder: Path, posts: int = 1_000_000, incidents: int = 10_000) -> None:
     """Measure everything once."""
     database = stock(folder, posts, incidents)
-    _sizes(database)
+    sizes(database)
     _alone(database, QUERIES, "usual words")
     _alone(database, FREQUENT, "a word of half of all posts")
     _account(database)
     database.close()
     _served(folder, posts)
-    _peers(folder, posts)
+    peers(folder, posts)
 
 
 def _p95(values: Sequence[float]) -> float:
@@ -94,7 +94,8 @@ def _told(name: str, wall: Sequence[float], cpu: Sequence[float] = ()) -> None:
     print(f"{name}: {'; '.join(parts)} ({len(wall or cpu)} times)", flush=True)
 
 
-def _sizes(database: Database) -> None:
+def sizes(database: Database) -> None:
+    """How large the index is beside the text."""
     with database.reading() as session:
         index = session.scalar(text("SELECT sum(length(block)) FROM post_fts_data")) or 0
         words = session.scalar(text("SELECT sum(length(CAST(text AS BLOB))) FROM post")) or 0
@@ -162,8 +163,8 @@ def _served(folder: Path, posts: int) -> None:
     server = subprocess.Popen([sys.executable, "-m", "benchmarks.search_speed", "serve", url, str(port)])
     try:
         base = f"http://127.0.0.1:{port}"
-        _wait(base)
-        cookies = _log_in(base)
+        wait(base)
+        cookies = log_in(base)
         for name, path in (
             ("page", "/search"),
             ("API list", "/api/posts"),
@@ -187,7 +188,8 @@ def _cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _wait(base: str) -> None:
+def wait(base: str) -> None:
+    """Until the console answers."""
     for _ in range(600):
         try:
             httpx.get(f"{base}/login", timeout=5)
@@ -197,10 +199,11 @@ def _wait(base: str) -> None:
     raise SystemExit("the server did not start")
 
 
-def _log_in(base: str) -> httpx.Cookies:
+def log_in(base: str, login: str = "bench") -> httpx.Cookies:
+    """Cookies of a session of this account."""
     with httpx.Client(base_url=base, timeout=60) as client:
         token = re.findall(r'name="csrf" value="([^"]*)"', client.get("/login").text)
-        fields = {"login": "bench", "password": PASSWORD, "csrf": token[0] if token else ""}
+        fields = {"login": login, "password": PASSWORD, "csrf": token[0] if token else ""}
         answer = client.post("/login", data=fields, headers={"Origin": base})
         if answer.status_code != 303:
             raise SystemExit(f"log-in answered {answer.status_code}")
@@ -240,7 +243,7 @@ def _many(base: str, cookies: httpx.Cookies, pid: int, clients: int = 8) -> None
     )
 
 
-def _peers(folder: Path, posts: int) -> None:
+def peers(folder: Path, posts: int) -> None:
     """FTS5 trigram and pg_trgm over the newest PEERS posts: count of two-character words, and the size."""
     words = [
         query for query in QUERIES if query and " " not in query and ":" not in query and "“" not in query
