@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -15,6 +16,7 @@ from markupsafe import Markup, escape
 
 from console import rights
 from console.context import LANG_COOKIE, LANGUAGES, Visit
+from console.marks import Marks, bars
 from console.say import Say, safe_url
 from incidents import stops
 from incidents.labels import VALUES
@@ -62,22 +64,6 @@ def marked(text: str, needles: Sequence[str]) -> Markup:
     return out + escape(text[last:])
 
 
-def bars(values: Sequence[int], *, width: int = 96, height: int = 24) -> list[dict[str, int]]:
-    """Rectangles of a small bar chart that needs no script."""
-    if not values:
-        return []
-    step, top = width / len(values), max(max(values), 1)
-    return [
-        {
-            "x": round(index * step),
-            "w": max(round(step) - 1, 1),
-            "h": max(round(value / top * (height - 2)), 1 if value else 0),
-            "y": height - max(round(value / top * (height - 2)), 1 if value else 0),
-        }
-        for index, value in enumerate(values)
-    ]
-
-
 def with_query(here: Visit, **change: str | int | None) -> str:
     """The present address with some query values changed (None removes one): every view has a permalink."""
     params: dict[str, Any] = dict(here.request.query_params)
@@ -88,11 +74,9 @@ def with_query(here: Visit, **change: str | int | None) -> str:
             params.pop(key, None)
         else:
             params[key] = value
-    return (
-        str(here.request.url.replace_query_params(**params).replace(scheme="", netloc=""))
-        if params
-        else here.request.url.path
-    )
+    # a page of a search has two hundred such links: written here, for an address object costs ten times as much
+    path = here.request.url.path
+    return f"{path}?{urlencode({key: str(value) for key, value in params.items()})}" if params else path
 
 
 def _halts(here: Visit) -> list[Stop]:
@@ -126,6 +110,7 @@ def page(here: Visit, template: str, *, status: int = 200, **values: Any) -> HTM
     def query(**change: str | int | None) -> str:
         return with_query(here, **change)
 
+    say = Say(here)
     helpers: dict[str, Callable[..., Any]] = {
         "_": t,
         "asset": asset,
@@ -142,7 +127,8 @@ def page(here: Visit, template: str, *, status: int = 200, **values: Any) -> HTM
     look = look_of(here)
     html = console.pages.get_template(template).render(
         here=here,
-        say=Say(here),
+        say=say,
+        marks=Marks(say, asset),
         now=here.now,
         settings=console.bundle.settings,
         label_values=VALUES,

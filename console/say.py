@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from config.departments import Suggestion
 from config.domains import domain_label
@@ -159,19 +160,27 @@ class Say:
         """The name of a subject."""
         return domain_label(id, self.here.lang)
 
+    @cached_property
+    def _zone(self) -> ZoneInfo:
+        return self.here.console.zone
+
+    @cached_property
+    def _today(self) -> date:
+        return self.local(self.here.now).date()
+
     def local(self, value: datetime) -> datetime:
         """In the city's zone."""
-        return value.astimezone(self.here.console.zone)
+        return value.astimezone(self._zone)
 
     def time(self, value: datetime | None) -> str:
         """Short: the year only when it is not this one."""
         if value is None:
             return "—"
-        local, today = self.local(value), self.local(self.here.now)
-        clock = local.strftime("%H:%M")
-        if local.date() == today.date():
+        local = self.local(value)
+        clock, days = f"{local:%H:%M}", (self._today - local.date()).days
+        if days == 0:
             return self.here.t("今天 {clock}", clock=clock)
-        if local.date() == today.date() - timedelta(days=1):
+        if days == 1:
             return self.here.t("昨天 {clock}", clock=clock)
         return f"{self.day(value)} {clock}"
 
@@ -190,8 +199,8 @@ class Say:
         """To the second, with the zone's offset: for records."""
         if value is None:
             return "—"
-        local = self.local(value)
-        return local.strftime("%Y-%m-%d %H:%M:%S %z")[:-2] + ":" + local.strftime("%z")[-2:]
+        written = self.local(value).isoformat(" ", "seconds")
+        return f"{written[:19]} {written[19:]}"
 
     def due(self, value: datetime | None) -> str:
         """The end of a clock to the minute; a midnight belongs to the day that it ends (24:00)."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
 
-from incidents.models import Deadline, Timer
+from incidents.models import Deadline, Incident, Timer
+from incidents.states import OPEN_STATES
 
 
 @dataclass(frozen=True)
@@ -202,6 +203,44 @@ def open_deadlines(session: Session) -> list[DeadlineView]:
             select(Deadline).where(Deadline.state == "open").order_by(Deadline.due_at, Deadline.id)
         )
     ]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A running clock of an open incident without its arithmetic: what a list of many needs."""
+
+    id: int
+    incident_id: int
+    department: str
+    started_at: datetime
+    due_at: datetime
+
+    def used(self, now: datetime) -> float:
+        """Share of its time that is gone; above 1 when it ran out."""
+        whole = (self.due_at - self.started_at) / timedelta(seconds=1)
+        return ((now - self.started_at) / timedelta(seconds=1)) / whole if whole > 0 else 1.0
+
+
+def running(session: Session, limit: int) -> list[Running]:
+    """The clocks of open incidents that end first; those that only wait for a return are left out."""
+    query = (
+        select(Deadline.id, Deadline.incident_id, Incident.department, Deadline.started_at, Deadline.due_at)
+        .join(Incident, Incident.id == Deadline.incident_id)
+        .where(
+            Deadline.state == "open",
+            Deadline.stops_on != "returned",
+            # an expression, so that the index of open clocks is walked and left early
+            func.coalesce(Incident.state, "").in_([str(state) for state in OPEN_STATES]),
+        )
+        .order_by(Deadline.due_at, Deadline.id)
+        .limit(limit)
+    )
+    return [Running(*row) for row in session.execute(query)]
+
+
+def deadlines(session: Session, ids: Sequence[int]) -> dict[int, DeadlineView]:
+    """Clocks by row id."""
+    return {row.id: view_of(row) for row in session.scalars(select(Deadline).where(Deadline.id.in_(ids)))}
 
 
 def first_open(session: Session, incident_ids: Sequence[int]) -> dict[int, DeadlineView]:

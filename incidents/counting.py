@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 from zoneinfo import ZoneInfo
@@ -84,15 +85,19 @@ def counted(text: str | None, cap: int | None) -> Counted:
 def _offsets(at: Numbers, zone: ZoneInfo) -> Numbers:
     """Seconds that local time is ahead of UTC at each instant."""
     days, where = np.unique(at // _DAY, return_inverse=True)
-    first, last = (
-        np.array([_offset(int(day) * _DAY + inner, zone) for day in days], np.int64)
-        for inner in (0, _DAY - 1)
-    )
+    ends = np.array([_day_offsets(int(day), zone) for day in days], np.int64)
+    first, last = ends[:, 0], ends[:, 1]
     found: Numbers = first[where]
     # a day on which the clocks change is looked at second by second
     for index in np.flatnonzero((first != last)[where]):
         found[index] = _offset(int(at[index]), zone)
     return found
+
+
+@lru_cache(maxsize=20_000)
+def _day_offsets(day: int, zone: ZoneInfo) -> tuple[int, int]:
+    """Of the first and the last second of a day of UTC; every search asks it of the same days."""
+    return _offset(day * _DAY, zone), _offset((day + 1) * _DAY - 1, zone)
 
 
 def _offset(at: int, zone: ZoneInfo) -> int:

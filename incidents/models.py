@@ -330,7 +330,7 @@ class Incident(Base):
 
     __tablename__ = "incident"
     __table_args__ = (
-        Index("ix_incident_state", "state"),
+        Index("ix_incident_state", "state", "detected_at", "id"),
         Index("ix_incident_detected", "detected_at"),
         Index("ix_incident_last_post", "last_post_at"),
         Index(

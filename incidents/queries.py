@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, Text, and_, bindparam, cast, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from incidents.models import Deadline, Incident, IncidentEvent, IncidentHour, IncidentPost, Judgement, Post
@@ -256,7 +256,9 @@ def helped_by(
     session: Session, department: str, states: Sequence[str] = tuple(OPEN_STATES)
 ) -> frozenset[int]:
     """Ids of incidents in these states that a department helps with."""
-    found = _assigned(session, Incident.state.in_([str(state) for state in states]))
+    # most assignments name no helper or others: the name as it is written tells which are worth reading
+    named = cast(IncidentEvent.payload, Text).contains(f'"{department}"', autoescape=True)
+    found = _assigned(session, and_(named, Incident.state.in_([str(state) for state in states])))
     return frozenset(incident for incident, co in found.items() if department in co)
 
 
@@ -303,22 +305,61 @@ def list_incidents(
     ]
 
 
-def list_by_urgency(session: Session, *, limit: int = 200) -> list[tuple[IncidentView, datetime | None]]:
-    """Open incidents with the due time of their earliest open clock, the most urgent first; those without a clock last."""
-    due = (
-        select(Deadline.incident_id, func.min(Deadline.due_at).label("due_at"))
-        .where(Deadline.state == "open")
-        .group_by(Deadline.incident_id)
-        .subquery()
-    )
-    query = (
-        select(Incident, due.c.due_at)
-        .outerjoin(due, due.c.incident_id == Incident.id)
-        .where(Incident.state.in_([str(state) for state in OPEN_STATES]))
-        .order_by(due.c.due_at.is_(None), due.c.due_at, Incident.id)
-        .limit(limit)
-    )
-    return [(view_of(row), when) for row, when in session.execute(query)]
+#: open clocks are read in the order in which they end, so many at first for each incident that is wanted
+_CLOCKS_EACH = 4
+
+
+def list_by_urgency(
+    session: Session, *, limit: int = 200, department: str = ""
+) -> list[tuple[IncidentView, datetime | None]]:
+    """Open incidents with the due time of their earliest open clock, the most urgent first; those without a clock last.
+
+    `department`: those that it leads or helps with.
+    """
+    states = [str(state) for state in OPEN_STATES]
+    among: list[ColumnElement[bool]] = []
+    if department:
+        helped = helped_by(session, department)
+        among = [or_(Incident.department == department, Incident.id.in_(helped))]
+    due = _first_due(session, states, limit, among)
+    rows = {row.id: row for row in session.scalars(select(Incident).where(Incident.id.in_(list(due))))}
+    found: list[tuple[IncidentView, datetime | None]] = [(view_of(rows[id_]), due[id_]) for id_ in due]
+    if len(found) < limit:
+        clock = select(Deadline.id).where(Deadline.incident_id == Incident.id, Deadline.state == "open")
+        timeless = (
+            select(Incident)
+            .where(Incident.state.in_(states), ~clock.exists(), *among)
+            .order_by(Incident.id)
+            .limit(limit - len(found))
+        )
+        found += [(view_of(row), None) for row in session.scalars(timeless)]
+    return found
+
+
+def _first_due(
+    session: Session, states: Sequence[str], limit: int, among: Sequence[ColumnElement[bool]]
+) -> dict[int, datetime]:
+    """Earliest due time of the `limit` most urgent incidents that have an open clock, in their order.
+
+    The index of open clocks is walked from its beginning and left early: grouping all clocks of all open incidents cost 25 ms at 10,000.
+    """
+    take = limit * _CLOCKS_EACH
+    while True:
+        query = (
+            select(Deadline.incident_id, Deadline.due_at)
+            .join(Incident, Incident.id == Deadline.incident_id)
+            # an expression, so that no database begins with the index of states: then it had to sort
+            .where(Deadline.state == "open", func.coalesce(Incident.state, "").in_(states), *among)
+            .order_by(Deadline.due_at, Deadline.incident_id)
+            .limit(take)
+        )
+        found: dict[int, datetime] = {}
+        rows = session.execute(query).all()
+        for id_, due_at in rows:
+            found.setdefault(id_, due_at)
+        if len(found) >= limit or len(rows) < take:
+            return dict(list(found.items())[:limit])
+        take *= 4
 
 
 def count_by_state(session: Session) -> dict[str, int]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -16,8 +17,9 @@ from console.render import page
 from console.rights import hidden
 from incidents import accountability, clocks, queries
 from incidents.accountability import GROUNDS, Proposal
-from incidents.clocks import DeadlineView
+from incidents.clocks import DeadlineView, Running
 from incidents.queries import IncidentView
+from incidents.session import Session
 from incidents.states import Refused
 
 router = APIRouter(include_in_schema=False)
@@ -40,11 +42,6 @@ class Watched:
     clock: DeadlineView
     incident: IncidentView
 
-    def used(self, now: datetime) -> float:
-        """Share of its time that is gone; above 1 when it ran out."""
-        whole = (self.clock.due_at - self.clock.started_at) / timedelta(seconds=1)
-        return ((now - self.clock.started_at) / timedelta(seconds=1)) / whole if whole > 0 else 1.0
-
 
 def may_decide(here: Visit, proposal: Proposal) -> bool:
     """Whether the person may decide a step of this level; the unit concerned never decides on itself."""
@@ -52,44 +49,50 @@ def may_decide(here: Visit, proposal: Proposal) -> bool:
     return here.account.role in DECIDERS[floor]
 
 
-def _watched(here: Visit) -> list[Watched]:
-    away = hidden(here)
-    with here.console.db.reading() as session:
-        running = [clock for clock in clocks.open_deadlines(session) if clock.stops_on != "returned"]
-        found = []
-        for clock in running[: SHOWN * 5]:
-            incident = queries.get_incident(session, clock.incident_id)
-            if incident is not None and incident.is_open and incident.id not in away:
-                found.append(Watched(clock, incident))
-    return found
+def _watched(session: Session, shown: Sequence[Running]) -> list[Watched]:
+    found = clocks.deadlines(session, [one.id for one in shown])
+    views = {view.id: view for view in queries.get_incidents(session, {one.incident_id for one in shown})}
+    return [
+        Watched(found[one.id], views[one.incident_id])
+        for one in shown
+        if one.id in found and one.incident_id in views
+    ]
 
 
 def _show(here: Visit, *, status: int = 200, error: str = "", draft: Posted | None = None) -> Response:
     if here.account.role not in READERS:
         raise Forbidden("您的角色不能查看督办页。")
-    watched, away = _watched(here), hidden(here)
+    away = hidden(here)
+    late: list[Running] = []
+    risky: list[Running] = []
+    units: dict[str, list[int]] = {}
     with here.console.db.reading() as session:
+        for clock in clocks.running(session, SHOWN * 5):
+            if clock.incident_id in away:
+                continue
+            used = clock.used(here.now)
+            counts = units.setdefault(clock.department, [0, 0, 0])
+            counts[0] += 1
+            if used > 1:
+                counts[2] += 1
+                late.append(clock)
+            elif used >= AT_RISK:
+                counts[1] += 1
+                risky.append(clock)
+        told_late, told_risky = _watched(session, late[:SHOWN]), _watched(session, risky[:SHOWN])
         waiting = [one for one in accountability.listed(session) if one.incident_id not in away]
         decided = [
             one
             for one in accountability.listed(session, ("approved", "declined", "withdrawn"), 50)
             if one.incident_id not in away
         ]
-    late = [item for item in watched if item.used(here.now) > 1]
-    risky = [item for item in watched if AT_RISK <= item.used(here.now) <= 1]
-    units: dict[str, list[int]] = {}
-    for item in watched:
-        counts = units.setdefault(item.incident.department, [0, 0, 0])
-        counts[0] += 1
-        counts[1] += item in risky
-        counts[2] += item in late
     return page(
         here,
         "supervision.html",
         status=status,
         error=error,
-        late=late[:SHOWN],
-        risky=risky[:SHOWN],
+        late=told_late,
+        risky=told_risky,
         units=sorted(units.items(), key=lambda pair: (-pair[1][2], -pair[1][1], pair[0])),
         waiting=waiting,
         decided=decided,
