@@ -147,24 +147,19 @@ class Totals:
 
 def totals(session: Session, now: datetime, soon: timedelta) -> Totals:
     """Counted over all open incidents, however many the desk shows."""
-    ended = [
-        session.scalar(
-            select(func.count(Deadline.incident_id.distinct()))
-            .join(Incident, Incident.id == Deadline.incident_id)
-            # an expression: the index of open clocks is to be read, only as far as the time goes
-            .where(
-                Deadline.state == "open",
-                Deadline.due_at < until,
-                func.coalesce(Incident.state, "").in_([str(state) for state in OPEN_STATES]),
-            )
+    about = Deadline.incident_id.distinct()
+    over, before = session.execute(
+        select(func.count(about).filter(Deadline.due_at < now), func.count(about))
+        .join(Incident, Incident.id == Deadline.incident_id)
+        # an expression: the index of open clocks is to be read, only as far as the time goes
+        .where(
+            Deadline.state == "open",
+            Deadline.due_at < now + soon,
+            func.coalesce(Incident.state, "").in_([str(state) for state in OPEN_STATES]),
         )
-        or 0
-        for until in (now, now + soon)
-    ]
-    # whose earliest clock ends soon: some clock ends before then, and none has ended yet
-    over, near = ended[0], ended[1] - ended[0]
+    ).one()
     states = queries.count_by_state(session)
-    return Totals(sum(states.get(str(state), 0) for state in OPEN_STATES), over, near)
+    return Totals(sum(states.get(str(state), 0) for state in OPEN_STATES), over, before - over)
 
 
 @dataclass(frozen=True)
