@@ -6,9 +6,10 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
-from fastapi import Request
+from fastapi import Path, Request
 from jinja2 import Environment
 
 from config.bundle import Bundle
@@ -25,6 +26,8 @@ LANG_COOKIE = "qs_lang"
 LIVE_PATH = "/desk/events"
 #: a session is written at most this often, so that reading pages does not write all the time
 TOUCH_EVERY = timedelta(seconds=60)
+#: number of a row in an address; a longer one is no number that a database takes
+RowId = Annotated[int, Path(ge=1, lt=2**62)]
 LANGUAGES = {"zh": "zh_CN", "zh_CN": "zh_CN", "en": "en"}
 
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, HTTPException, Path
+from fastapi import APIRouter, Depends, HTTPException
 from fastapi.responses import RedirectResponse, Response
 
 from console import accountable
-from console.context import Forbidden, Visit, member
+from console.context import Forbidden, RowId, Visit, member
 from console.forms import Posted, own_form
 from console.render import page
 from console.rights import hidden, may_see
@@ -31,8 +31,6 @@ DECIDERS = frozenset({"supervisor", "leader"})
 #: links that an appeal may charge instead of the department
 INSTEAD = ("source", "system", "desk", "approver", "shared")
 SHOWN = 200
-#: number of a row in an address; a longer one is no number that a database takes
-RowId = Annotated[int, Path(ge=1, lt=2**62)]
 _WORKED_ON = (State.ASSIGNED, State.ACKNOWLEDGED)
 
 

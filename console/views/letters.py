@@ -11,11 +11,11 @@ from fastapi.responses import RedirectResponse, Response
 
 from console import accountable, letter_paper
 from console import letters as writer
-from console.context import Forbidden, Visit, member
+from console.context import Forbidden, RowId, Visit, member
 from console.forms import Posted, own_form
 from console.render import page
 from console.say import Say
-from console.views.accountability import DECIDERS, RowId, need_decider, sentence, show, visible
+from console.views.accountability import DECIDERS, need_decider, sentence, show, visible
 from console.watermark import mark
 from incidents import accountability, letters, lifecycle
 from incidents.letters import LetterView

@@ -12,7 +12,7 @@ from fastapi.responses import RedirectResponse, Response
 from alerts import obligations as duties
 from alerts.calendar import load_calendar
 from alerts.desk import Desk
-from console.context import Forbidden, Visit, member
+from console.context import Forbidden, RowId, Visit, member
 from console.forms import Posted, own_form
 from console.render import page
 from console.rights import DESK
@@ -128,7 +128,7 @@ def add(here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends
 
 @router.post("/obligations/{number}/met")
 def met(
-    number: int, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
+    number: RowId, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
 ) -> Response:
     """Enter the evidence that a duty was met."""
 
@@ -149,7 +149,7 @@ def met(
 
 @router.post("/obligations/{number}/cancel")
 def cancel(
-    number: int, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
+    number: RowId, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
 ) -> Response:
     """Take back what does not exist; supervisors and leaders only."""
     if here.account.role not in ("supervisor", "leader"):

@@ -13,7 +13,7 @@ from alerts import budget, calendar_feeds, trial
 from alerts import rota as alerts_rota
 from alerts.calendar import WorkCalendar, load_calendar
 from config.roster import DAYS, ROLES, OnDuty, Role, Roster
-from console.context import Forbidden, Visit, member
+from console.context import Forbidden, RowId, Visit, member
 from console.forms import Posted, own_form
 from console.render import page
 from incidents import calendar_feeds as feeds
@@ -247,7 +247,7 @@ def change(here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depe
 
 @router.post("/roster/change/{change_id}")
 def decide(
-    change_id: int, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
+    change_id: RowId, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
 ) -> Response:
     """Take or decline a swap, or withdraw a change."""
     roster = roster_of(here)
@@ -289,7 +289,7 @@ def test(here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depend
 
 @router.post("/roster/handover/{handover_id}")
 def handover(
-    handover_id: int, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
+    handover_id: RowId, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
 ) -> Response:
     """交班 or 接班, each by the person concerned."""
     side = form.text("side", 6)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import RedirectResponse, Response
 
 from console import timeline
-from console.context import Visit, member
+from console.context import RowId, Visit, member
 from console.errors import error_page
 from console.forms import Posted, own_form
 from console.render import page
@@ -97,7 +97,7 @@ def keep(here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depend
 
 @router.post("/searches/{id}/remove")
 def remove(
-    here: Annotated[Visit, Depends(member)], id: int, form: Annotated[Posted, Depends(own_form)]
+    here: Annotated[Visit, Depends(member)], id: RowId, form: Annotated[Posted, Depends(own_form)]
 ) -> Response:
     """Forget one of one's own."""
     need_posts(here)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Response
 
 from console import clerk, masks, words
-from console.context import Visit, console_of, member
+from console.context import Visit, clean, console_of, member
 from console.render import page
 from console.rights import hidden, kept_from, need_all
 from incidents import beats, outbox, queries, source_health, sources, stops
@@ -177,7 +177,7 @@ def report_file(path: str, here: Annotated[Visit, Depends(member)]) -> Response:
     """One file of a report. A report's HTML has inline styles (mail clients need them), so it is shown without scripts."""
     need_all(here)
     root = (here.console.bundle.settings.data_path / "reports").resolve()
-    file = (root / path).resolve()
+    file = (root / clean(path)).resolve()
     if not file.is_relative_to(root) or not _REPORT_FILE.match(file.name) or not file.is_file():
         raise HTTPException(404)
     answer = FileResponse(file)

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import RedirectResponse, Response
 
 from config.rules import Escalation
-from console.context import Forbidden, Visit, member
+from console.context import Forbidden, RowId, Visit, member
 from console.forms import Posted, own_form
 from console.render import page
 from console.rights import hidden
@@ -117,7 +117,7 @@ def supervision(here: Annotated[Visit, Depends(member)]) -> Response:
 
 @router.post("/supervision/{proposal_id}")
 def decide(
-    proposal_id: int, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
+    proposal_id: RowId, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
 ) -> Response:
     """Approve or decline one proposed step."""
     with here.console.db.reading() as session:
@@ -143,7 +143,7 @@ def decide(
 
 
 @router.get("/supervision/{proposal_id}/order")
-def order(proposal_id: int, here: Annotated[Visit, Depends(member)]) -> Response:
+def order(proposal_id: RowId, here: Annotated[Visit, Depends(member)]) -> Response:
     """The draft of a 督办单, to print and to send by the unit that supervises."""
     if here.account.role not in READERS:
         raise Forbidden("您的角色不能查看督办页。")

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import RedirectResponse, Response
 
 from console import masks
-from console.context import Forbidden, Visit, member
+from console.context import Forbidden, RowId, Visit, member
 from console.forms import Posted, own_form, own_form_early
 from console.render import page
 from console.rights import hidden
@@ -79,7 +79,7 @@ def requests_page(here: Annotated[Visit, Depends(approver)]) -> Response:
 
 @router.post("/unmask/{number}/{answer}")
 def decide(
-    number: int,
+    number: RowId,
     answer: str,
     here: Annotated[Visit, Depends(approver)],
     form: Annotated[Posted, Depends(own_form)],
