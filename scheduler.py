@@ -36,6 +36,7 @@ import alerts.job
 import alerts.last_resort
 import alerts.watch
 import analysis.job
+import analysis.replies_job
 import analysis.topics_job
 import backtest
 import reports.accountability_job
@@ -119,6 +120,10 @@ def _collector(home: Installation) -> Sequence[Job]:
 
 def _judge(home: Installation, clock: Clock) -> object:
     return analysis.job.run(home.db, home.bundle, clock())
+
+
+def _replies(home: Installation, clock: Clock) -> object:
+    return analysis.replies_job.run(home.db, home.bundle, clock())
 
 
 def _evidence(home: Installation, clock: Clock) -> object:
@@ -230,6 +235,7 @@ JOBS: tuple[Job, ...] = (
     Job("crawl", _crawl, every(15), _collector),  # the sources that are due; each has its own interval
     Job("intake", _intake, every(5), _intakes),  # folders, pushes and views; each has its own interval too
     Job("judge", _judge, every(5)),
+    Job("replies", _replies, every(15)),  # what official answers say and promise
     Job("evidence", _evidence, every(30)),  # originals of posts that joined an incident
     Job("tick", _tick, every(2)),  # deadlines, ladder, daily heartbeat: messages into the outbox
     Job("send", _send, every(2), _senders),

@@ -27,6 +27,7 @@ from alerts import (
     letters,
     obligations,
     paging,
+    promises,
     react,
     recount,
     rota,
@@ -210,6 +211,8 @@ def _on_timer(desk: Desk, timer: TimerView) -> None:
         cards.on_timer(desk, timer)
     elif timer.kind == cards.RED:
         cards.on_red_timer(desk, timer)
+    elif timer.kind == promises.KIND:
+        promises.on_timer(desk, timer)
     else:
         clocks.finish_timer(desk.session, timer.id, "superseded", desk.now)
 

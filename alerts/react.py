@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from alerts import accountability, cards, duties, facts, ladder, moves, paging, units
+from alerts import accountability, cards, duties, facts, ladder, moves, paging, promises, units
 from alerts.desk import Desk
 from alerts.ladder import Asked
 from alerts.message import Occasion, escape
@@ -398,6 +398,7 @@ _REACTIONS: dict[str, Callable[[Desk, IncidentView, IncidentEvent], Any]] = {
     "restored": _restored,
     "reopened": _reopened,
     "level_set": _level_set,
+    "promise_confirmed": promises.on_confirmed,
 }
 
 

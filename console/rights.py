@@ -36,6 +36,7 @@ ACTS: dict[str, frozenset[str]] = {
     "reopen": DESK,
     "restore": DESK,
     "level": DESK,
+    "promise": DESK,
     "note": DESK | {"analyst"},
     "restrict": access.MAY_RESTRICT,
     "unrestrict": access.MAY_RESTRICT,

@@ -211,6 +211,10 @@ class Say:
             return (local - timedelta(minutes=1)).strftime("%Y-%m-%d 24:00")
         return local.strftime("%Y-%m-%d %H:%M")
 
+    def last_day(self, value: datetime | None) -> str:
+        """The day that an end belongs to, as a date field wants it; "" without one."""
+        return "" if value is None else (self.local(value) - timedelta(minutes=1)).strftime("%Y-%m-%d")
+
     def span(self, length: timedelta) -> str:
         """A length of time in its two biggest units."""
         minutes = int(abs(length).total_seconds() // 60)
@@ -288,11 +292,12 @@ class Say:
             "restricted",
         ):
             lines.append(Line(self._headline(event)))
-        if event.kind in ("responded", "informed", "press_held"):
-            url = str(given.get("url", ""))
+        if event.kind in ("responded", "informed", "press_held", "promise_kept", "promise_broken"):
+            url = str(given.get("url") or given.get("link") or "")
             lines.append(Line(url, safe_url(url)))
         for key in ("officer", "summary", "note", "text", "detail", "error"):
-            if given.get(key):
+            # a whole answer stands in its own panel
+            if given.get(key) and (key, event.kind) != ("text", "responded"):
                 lines.append(Line(str(given[key])))
         if given.get("reason") and event.kind not in ("false_alarm",):
             lines.append(Line(self.here.t("理由：{reason}", reason=given["reason"])))

@@ -122,6 +122,12 @@ EVENTS = {
     "calendar_feed_revoked": "作废日历订阅地址",
     "channels_tested": "测试值班提醒渠道",
     "system_alarm": "系统自身故障或恢复",
+    "reply_read": "系统研读了答复",
+    "promise_confirmed": "确认承诺",
+    "promise_dismissed": "不是承诺",
+    "promise_kept": "承诺已兑现",
+    "promise_broken": "承诺未兑现",
+    "promise_overdue": "承诺到期，未登记是否兑现",
     "accountability_proposed": "系统建议督办或问责措施",
     "accountability_decided": "对措施作出决定",
     "accountability_withdrawn": "措施建议撤回",
@@ -219,6 +225,7 @@ MESSAGE_KINDS = {
     "canary": "渠道自检",
     "proposal": "措施建议",
     "letter": "督办单逾期",
+    "promise": "承诺到期",
     "bundle": "汇总消息",
     "red": "红牌提醒",
     "reminder": "时限提醒",
@@ -417,6 +424,7 @@ DONE = {
     "sign": "已签收。",
     "return": "已退回。",
     "respond": "回应已登记。",
+    "promise": "承诺已登记。",
     "inform": "权威信息发布已登记。",
     "press": "新闻发布会已登记。",
     "evaluate": "评估已登记。",
@@ -629,9 +637,29 @@ PROBLEMS = {
     "failed": "系统出错了",
     "busy": "系统正忙",
 }
+#: what a complete answer holds
+ELEMENTS = {
+    "facts": "事实核实",
+    "cause": "原因",
+    "measures": "已采取措施",
+    "unit": "责任单位",
+    "time_limit": "时限",
+    "basis": "依据",
+    "contact": "联系方式",
+    "next_step": "下一步",
+}
+PROMISES = {
+    "proposed": "待人确认",
+    "open": "待兑现",
+    "kept": "已兑现",
+    "broken": "未兑现",
+    "dismissed": "不是承诺",
+}
 BUCKETS = {"hour": "逐时", "day": "逐日", "week": "逐周", "month": "逐月"}
 TABLES: dict[str, dict[str, str]] = {
     "bucket": BUCKETS,
+    "element": ELEMENTS,
+    "promise": PROMISES,
     "state": STATES,
     "level": LEVELS,
     "chain_link": LINKS,

@@ -30,6 +30,15 @@ from incidents.states import (
 TRACK = "fast"
 
 
+#: what the invented department publishes
+STATEMENT = (
+    "各位家长：您好！关于反映学校食堂餐后多名学生呕吐、腹痛的情况，现回复如下：经区市场监管局、卫健局现场核查，情况属实，"
+    "已责令该校食堂停止供餐，封存食品留样并送检，患病学生均已送医，由学校派专人陪护。根据《食品安全法》第一百零五条的规定，"
+    "我局已会同教育部门开展调查。检测结果预计5个工作日内公布，12月15日前完成全区学校食堂排查。"
+    "下一步，将根据检测结果依法处理。咨询电话：12345。感谢您的监督！"
+)
+
+
 @dataclass(frozen=True)
 class Act:
     """What is done how long after the page was sent, by whom, when the incident is in one of `states`."""
@@ -86,7 +95,7 @@ ACTS = (
         "department",
         (State.ACKNOWLEDGED,),
         lambda home, it: Respond(
-            "http://127.0.0.1/statement", "联合工作组通报：食堂停用，留样送检，学生情况稳定"
+            "http://127.0.0.1/statement", "联合工作组通报：食堂停用，留样送检，学生情况稳定", text=STATEMENT
         ),
     ),
     Act(

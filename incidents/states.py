@@ -243,11 +243,12 @@ class Extend:
 
 @dataclass(frozen=True)
 class Respond:
-    """已回应: an official answer was published; `url` is its evidence."""
+    """已回应: an official answer was published; `url` is its evidence, `text` its whole text (redacted), to be read by the machine."""
 
     url: str
     summary: str = ""
     published_at: datetime | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -592,6 +593,8 @@ def _respond(now: Situation, command: Respond, at: datetime) -> Fact:
         "published_at": published.isoformat(),
         "again": "responded_at" in now.times,
     }
+    if command.text.strip():
+        payload["text"] = command.text.strip()
     return _fact(now, "responded", payload)
 
 

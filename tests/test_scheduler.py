@@ -42,6 +42,7 @@ def test_the_stages_stand_in_the_order_of_a_post_s_way() -> None:
         "crawl",
         "intake",
         "judge",
+        "replies",
         "evidence",
         "tick",
         "send",

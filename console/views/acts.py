@@ -46,6 +46,8 @@ from incidents.states import (
 from spiders.redact import redact
 
 router = APIRouter(include_in_schema=False)
+#: characters of an answer that are taken
+MAX_ANSWER = 20_000
 
 
 def _acknowledge(here: Visit, incident: IncidentView, form: Posted) -> Command:
@@ -110,7 +112,9 @@ def _published(here: Visit, form: Posted) -> datetime | None:
 
 
 def _respond(here: Visit, incident: IncidentView, form: Posted) -> Command:
-    return Respond(form.text("url"), form.text("summary"), _published(here, form))
+    # answers name the person who called, with telephone and door
+    text = redact(form.text("text", MAX_ANSWER)).text
+    return Respond(form.text("url"), form.text("summary"), _published(here, form), text)
 
 
 def _inform(here: Visit, incident: IncidentView, form: Posted) -> Command:

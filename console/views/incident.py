@@ -15,7 +15,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from alerts import rota
 from config.rules import Rule
-from console import clerk, masks
+from console import clerk, masks, replies
 from console.context import Forbidden, Visit, clean, member
 from console.evaluations import FORM, part_of
 from console.forms import Posted
@@ -261,6 +261,7 @@ def _model(here: Visit, incident: queries.IncidentView) -> dict[str, Any]:
             ],
             "events": record,
             "answers": answers_of(incident, record),
+            **replies.of_incident(here, session, incident, posts[:POSTS_SHOWN], record),
             "places": places_of(posts[:POSTS_SHOWN]),
             **_proof(session, incident.id),
             "messages": messages,
