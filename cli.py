@@ -1212,6 +1212,32 @@ def why(
 
 
 @app.command()
+def reply(
+    case: Annotated[
+        Path, typer.Argument(help="Text file: what was complained about; the first line is the title.")
+    ],
+    answer: Annotated[Path, typer.Argument(help="Text file: the official answer.")],
+    published: Annotated[
+        str | None,
+        typer.Option(help="Day of the answer, as 2026-11-24; default: today. Promised dates count from it."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read one official answer beside its case: what it holds, what it leaves open, what it promises. Pure: no database."""
+    from commands.reply import read  # loads the words
+    from incidents.trouble import Problem
+
+    try:
+        found = read(case, answer, published, now())
+    except Problem as trouble:
+        fail(str(trouble))
+    if as_json:
+        print_json(found.as_dict())
+        return
+    echo(found.text())
+
+
+@app.command()
 def topics(
     week: Annotated[
         str | None, typer.Option(help="ISO week such as 2026-W47; default: the running one.")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
-from analysis.features import normalise
+from analysis.features import clean, normalise
 from analysis.words import cut, rarity
 
 #: rarity (natural log) of words that every letter to an office holds; what is not rarer says nothing about the matter
@@ -62,7 +62,7 @@ def _weight(word: str) -> float:
 def terms(text: str) -> Terms:
     """Words and neighbouring characters of a text with their weights; a word counts once, however often it stands there."""
     found: Terms = {}
-    for word in cut(normalise(text)):
+    for word in cut(normalise(clean(text))):
         weight = _weight(word)
         if weight > 0:
             found[word] = weight

@@ -20,8 +20,6 @@ FURTHEST = timedelta(days=366 * 6)
 
 _N = r"(?P<n>\d{1,3}|[一二两三四五六七八九十]{1,3})"
 _YEAR = r"(?P<year>\d{4}年|今年|明年|后年|本年度?|当年|去年|同年)?(?:的)?"
-_BEFORE = r"(?P<before>之前|以前|前)?"
-_MONTH = r"(?P<m>\d{1,2}|[一二三四五六七八九十]{1,3})月"
 #: each with its reading; the first that fits at a place counts
 _TIMES = re.compile(
     "|".join(
@@ -45,7 +43,7 @@ _WILL = re.compile(
 )
 #: what is done by then
 _DONE = re.compile(
-    r"完成|完工|解决|整改|动工|开工|竣工|通车|建成|投入|到位|答复|回复|退还|退款|退费|退清|发放|拆除|拆迁|安装|修复|维修|改造|启动|实施|公布|公示|出台|开放|开通|开业|开学|开园|清理|清运|办结|办理|协商|验收|交付|交房|启用|恢复|搬迁|搬离|迁移|硬化|铺设|施工|建设|招标|供水|供电|供气|通水|通电|通气|亮灯|亮化|运营|运行|使用|反馈|落实|下发|付清|支付|兑付|结清|补发|兑现|进场|封顶|提质|查处|关停|关闭|停产|取缔|整治|处理|处置|更换|补栽|补植|种植|栽种|移交|组织|召开|上报|签订|确定|办好|修好|装好|全面|推进|结束|给予|予以|达到|实现|制定|编制|报批|审批|修建|推出|开展|上线|核实|调整|联系|审核|评审|摇号|送达"
+    r"完成|完工|完毕|解决|整改|动工|开工|竣工|通车|建成|投入|到位|答复|回复|退还|退款|退费|退清|发放|拆除|拆迁|安装|修复|维修|改造|启动|实施|公布|公示|出台|开放|开通|开业|开学|开园|清理|清运|办结|办理|协商|验收|交付|交房|启用|恢复|搬迁|搬离|迁移|硬化|铺设|施工|建设|招标|供水|供电|供气|通水|通电|通气|亮灯|亮化|运营|运行|使用|反馈|落实|下发|付清|支付|兑付|结清|补发|兑现|进场|封顶|提质|查处|关停|关闭|停产|取缔|整治|处理|处置|更换|补栽|补植|种植|栽种|移交|组织|召开|上报|签订|确定|办好|修好|装好|全面|推进|结束|给予|予以|达到|实现|制定|编制|报批|审批|修建|推出|开展|上线|核实|调整|联系|审核|评审|摇号|送达"
 )
 #: rules for everybody, and what lies behind: no promise
 _RULE = re.compile(
@@ -198,12 +196,17 @@ def _promise(
     today: date,
     zone: ZoneInfo,
 ) -> Promise | None:
-    start, end = _clause(words, match)
+    # "12月15日前公布结果" needs no other word, "3个工作日内公布方案" only where the clause begins with it: elsewhere it tells of rules
+    begins = match.start() == 0 or words[match.start() - 1] in "，：:、"
+    by_itself = bool(
+        match["before_d"] or match["before_m"] or (begins and (match["within"] or "")[-1:] == "内")
+    )
+    start, end = _clause(words, match, by_itself=by_itself)
     clause = words[start:end]
     ahead = words[max(0, start - 40) : match.start()]
     near = words[max(start, match.start() - 14) : match.start()]
     after = words[match.end() : min(len(words), match.end() + 24)].split("，")[0]
-    will = _WILL.search(ahead) or _WILL.search(after[:8])
+    will = by_itself or _WILL.search(ahead) or _WILL.search(after[:8])
     if not will or not _DONE.search(clause) or _RULE.search(clause) or _PAST.search(near + after[:3]):
         return None
     if _NOT.search(clause) or _OF.match(after):
@@ -229,7 +232,7 @@ def _promise(
     return Promise(text[span.start : span.end].strip(" ，、"), span, unit, number, due)
 
 
-def _clause(words: str, match: re.Match[str]) -> tuple[int, int]:
+def _clause(words: str, match: re.Match[str], *, by_itself: bool) -> tuple[int, int]:
     """The part of the sentence that holds the time and what is done: from comma to comma, more where that says nothing."""
     start = max(words.rfind(mark, 0, match.start()) for mark in "，：:") + 1
     end = words.find("，", match.end())
@@ -237,6 +240,6 @@ def _clause(words: str, match: re.Match[str]) -> tuple[int, int]:
     if not _DONE.search(words[start:end]):
         following = words.find("，", end + 1)
         end = len(words) if following < 0 else following
-    if not _WILL.search(words[start:end]) and start > 1 and words[start - 1] == "，":
+    if not by_itself and not _WILL.search(words[start:end]) and start > 1 and words[start - 1] == "，":
         start = max(words.rfind(mark, 0, start - 1) for mark in "，：:") + 1
     return start, end

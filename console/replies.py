@@ -10,6 +10,7 @@ from alerts.calendar import load_calendar
 from alerts.promises import due_of
 from console import clerk, masks
 from console.context import Visit
+from console.rights import may_answer
 from incidents import promises, reply_answers, reply_readings
 from incidents.promises import Promise
 from incidents.queries import EventView, IncidentView, PostView
@@ -121,6 +122,7 @@ def of_incident(
     return {
         "replies": answers,
         "promises": [one for one in found if one.promise.state not in ("proposed", "dismissed")],
+        "may_promise": may_answer(here),
         "proposed": [one for one in found if one.promise.state == "proposed"],
     }
 

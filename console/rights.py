@@ -36,7 +36,6 @@ ACTS: dict[str, frozenset[str]] = {
     "reopen": DESK,
     "restore": DESK,
     "level": DESK,
-    "promise": DESK,
     "note": DESK | {"analyst"},
     "restrict": access.MAY_RESTRICT,
     "unrestrict": access.MAY_RESTRICT,
@@ -114,7 +113,7 @@ def may_teach(here: Visit) -> bool:
 
 
 def may_answer(here: Visit) -> bool:
-    """Whether the person may accept or refuse a proposal to merge or split."""
+    """Whether the person may answer what the machine proposes: to merge, to split, what an answer promised."""
     return here.account.role in DESK
 
 

@@ -102,7 +102,11 @@ def test_readings_and_promises_are_made_again_from_the_events(town: World) -> No
 def test_a_response_without_its_text_and_older_events_are_not_read(town: World) -> None:
     incident = town.incident("另一件", ["楼道漏水，请维修"], domain="housing")
     town.act(
-        incident, Confirm(), Assign("housing-construction"), SignFor(), Respond("https://gov.example.invalid/2", "已办")
+        incident,
+        Confirm(),
+        Assign("housing-construction"),
+        SignFor(),
+        Respond("https://gov.example.invalid/2", "已办"),
     )
     assert read(town).answers == 0
     with town.db.reading() as session:

@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from console.context import Forbidden, Visit, member
 from console.forms import Posted, own_form
-from console.rights import may_act
+from console.rights import may_answer
 from console.views.incident import find, show_incident
 from incidents import promises
 from incidents.queries import IncidentView
@@ -68,7 +68,7 @@ def act_on_promise(
     if act not in ACTS:
         raise HTTPException(404)
     incident = find(here, number)
-    if not may_act(here, "promise", incident):
+    if not may_answer(here):
         raise Forbidden("您的角色不能执行此操作。")
     try:
         with here.console.db.transaction() as session:
