@@ -79,8 +79,9 @@ def test_no_effect_is_found_no_more_often_than_the_interval_promises() -> None:
 
 def test_a_planted_effect_is_found() -> None:
     volume, negative = found(100, 2, talk=3.0, moods=True, fall=0.5, negative=(0.7, 0.3))
-    assert volume >= 80, volume
-    assert negative >= 80, negative
+    # 80 and 90 when they were measured; another processor's rounding may move the edge of an interval
+    assert volume >= 77, volume
+    assert negative >= 87, negative
 
 
 def test_intervals_that_take_posts_for_people_would_find_effects_in_nothing() -> None:
