@@ -262,6 +262,20 @@ def clocks(session: Session, since: datetime, until: datetime) -> list[Clock]:
     ]
 
 
+def count_events(session: Session, kinds: Sequence[str], since: datetime, until: datetime) -> dict[str, int]:
+    """Events of these kinds that happened in the period."""
+    query = (
+        select(IncidentEvent.kind, func.count())
+        .where(
+            IncidentEvent.kind.in_(list(kinds)),
+            IncidentEvent.occurred_at >= since,
+            IncidentEvent.occurred_at < until,
+        )
+        .group_by(IncidentEvent.kind)
+    )
+    return {row[0]: row[1] for row in session.execute(query)}
+
+
 def head_before(session: Session, until: datetime) -> Head:
     """The end of the event chain as it stood at `until`; (0, zeros) when nothing had been recorded."""
     row = session.execute(

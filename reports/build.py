@@ -17,6 +17,7 @@ from reports.hot import hot_lists
 from reports.matters import Desk
 from reports.model import AuditHead, DayHead, ReportModel
 from reports.period import Kind, Period, period_of, reached_by_retention
+from reports.self_check import blind_spots, charges, last_year, model_figures
 from reports.topics import topic_domains
 from reports.volume import counts, days, sources, volume
 
@@ -64,6 +65,10 @@ def build(session: Session, bundle: Bundle, kind: Kind, name: str, now: datetime
         if kind == "weekly"
         else (),
         hot=hot_lists(session, bundle, period),
+        last_year=last_year(session, bundle, period, now),
+        blind=blind_spots(session, bundle, period),
+        judging=model_figures(session, bundle),
+        charges=charges(session, bundle, period, now),
         **desk.matters(),
     )
 

@@ -71,7 +71,7 @@ def days_chart(
     rest = [total - sum(tone) for total, tone in zip(totals, tones, strict=True)]
     layers = [[tone[index] for tone in tones] for index in range(3)] + [rest]
     # lightness and hatching differ, so that the layers can be told apart without colour
-    styles = ((_NEG, ""), (_NEU, ""), (_POS, ""), ("white", "////"))
+    styles = ((_NEG, ""), (_NEU, "\\\\"), (_POS, ".."), ("white", "////"))
     for layer, (colour, hatch), name in zip(layers, styles, names[:4], strict=True):
         if any(layer):
             axes.bar(
@@ -148,7 +148,14 @@ def pairs_chart(
         [p - 0.19 for p in places], now, 0.36, color=_INK, edgecolor=_INK, linewidth=0.5, label=names[0]
     )
     axes.barh(
-        [p + 0.19 for p in places], before, 0.36, color=_POS, edgecolor=_OLD, linewidth=0.5, label=names[1]
+        [p + 0.19 for p in places],
+        before,
+        0.36,
+        color=_POS,
+        hatch="////",
+        edgecolor=_OLD,
+        linewidth=0.5,
+        label=names[1],
     )
     top = max([*now, *before, 1])
     for place, new, old in zip(places, now, before, strict=True):

@@ -134,7 +134,8 @@ def _section(
             *_rest(words, len(model.missed)),
         ]
     if section == "departments":
-        return [*table("departments"), Block("small", words.departments_note())]
+        charged = [Block("small", line) for line in words.charges()]
+        return [*table("departments"), Block("small", words.departments_note()), *charged]
     own = [Block("para", words.coverage()), *table("sources")]
     return own + [Block("para", line) for line in words.own_errors()]
 

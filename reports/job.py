@@ -112,6 +112,8 @@ def run(
         model = _content(session, bundle, kind, period, now, known)
     digest = model.digest()
     repeated = bool(known) and known[-1].digest == digest
+    if repeated:  # shown as it was stored: nothing changes without a revision
+        model = ReportModel.model_validate(known[-1].model)
     edition = _edition(model, known, repeated=repeated, language=settings.city.language)
     written = write(model, edition, settings.city.language, settings.reports.issuer, font_dir(settings))
     return hand_out(

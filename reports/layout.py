@@ -8,6 +8,7 @@ from typing import Literal
 
 from config.i18n import translator
 from reports.model import IncidentLine, ReportModel
+from reports.self_words import last_year_sentence
 from reports.words import Words
 
 
@@ -123,7 +124,7 @@ def tone_line(model: ReportModel, words: Words) -> str:
     )
     if v.posts > v.judged:
         text += words._("尚未研判{n}条。").format(n=words.number(v.posts - v.judged))
-    return text
+    return text + words.gap + last_year_sentence(words)
 
 
 def groups(model: ReportModel, words: Words) -> list[tuple[str, tuple[IncidentLine, ...], str]]:

@@ -230,6 +230,88 @@ class StepLine(_Part):
     note: str
 
 
+class LastYear(_Part):
+    """The same period one year earlier; None: no data of that time."""
+
+    period: str
+    posts: int | None
+    judged: int | None
+    negative: int | None
+    detected: int | None
+    closed: int | None
+
+
+class BlindSpots(_Part):
+    """Watched domains by district, by who watches them at the time of writing."""
+
+    cells: int
+    blind: int  # no source
+    dark: int  # all sources in trouble
+    general: int  # none set up for it
+    named: tuple[tuple[str, str], ...]  # (domain, district) of the first blind or dark ones
+    silent: tuple[str, ...]  # names of sources without a relevant post where some were expected
+    silent_count: int
+    weeks: int
+
+
+class ModelFigure(_Part):
+    """A figure that training measured, with its target."""
+
+    task: str
+    name: str
+    value: float
+    target: float | None
+    n: int | None
+
+
+class OwnWord(_Part):
+    """How often people of this city found the model right."""
+
+    kind: str
+    right: int
+    n: int
+
+
+class ModelFigures(_Part):
+    """How good the model is that judges here."""
+
+    version: str
+    figures: tuple[ModelFigure, ...]
+    said: tuple[OwnWord, ...]
+
+
+class ChargeLine(_Part):
+    """Clocks missed, charged to the link whose time it was."""
+
+    link: str
+    missed: int
+    numbers: tuple[str, ...]
+
+
+class UnitLine(_Part):
+    """One department in the table of accountability. `share` None: too few clocks."""
+
+    name: str
+    kept: int
+    missed: int
+    share: float | None
+    low: float | None
+    high: float | None
+    expected: float | None
+    others: int
+    appeals: int
+    numbers: tuple[str, ...]
+
+
+class Charges(_Part):
+    """The table of accountability in short."""
+
+    min_n: int
+    near_ceiling: bool
+    links: tuple[ChargeLine, ...]
+    units: tuple[UnitLine, ...]
+
+
 class ReportModel(_Part):
     """Everything that the report of a period says. [since, until) is the period in local time.
 
@@ -274,6 +356,11 @@ class ReportModel(_Part):
     heads: tuple[DayHead, ...] = ()  # of each day that is over; days before the first event are left out
 
     steps: tuple[StepLine, ...] = ()  # of a special report
+    # as of the writing; see reports.self_check
+    last_year: LastYear | None = None
+    blind: BlindSpots | None = None
+    judging: ModelFigures | None = None
+    charges: Charges | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -332,7 +419,10 @@ class ReportModel(_Part):
         Left out are the time of writing and what the configuration adds today: a source or department that is
         entered later does not correct the report of an earlier week.
         """
-        today = ("generated_at", "rules_version", "department_names", "partly_deleted", "sources")
+        today = (
+            "generated_at", "rules_version", "department_names", "partly_deleted", "sources",
+            "last_year", "blind", "judging", "charges",
+        )  # fmt: skip
         content = {key: value for key, value in self.stored().items() if key not in today}
         content.pop("heads")  # `audit` seals them
         if self.kind != "special":

@@ -118,7 +118,7 @@ def _departments_text(model: ReportModel, words: Words) -> list[str]:
             cite=words.cite(row.numbers),
         )
         for row in model.departments
-    ]
+    ] + words.charges()
 
 
 def _own_text(model: ReportModel, words: Words) -> list[str]:

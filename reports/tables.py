@@ -136,13 +136,26 @@ def _figures(model: ReportModel, words: Words, c: Cells) -> Table:
         (_("时限按时（项）"), model.kept, None),
         (_("时限超时（项）"), model.ran_out, None),
     ]
+    then = model.last_year
+    ago = {0: then.posts, 1: then.judged, 2: then.negative, 4: then.detected} if then else {}
     return Table(
         "figures",
         _("概况"),
-        (Column(_("指标"), wide=2), Column(_("本周"), "count"), Column(_("上周"), "count")),
+        (
+            Column(_("指标"), wide=2),
+            Column(_("本周"), "count"),
+            Column(_("上周"), "count"),
+            Column(_("去年同期"), "count"),
+        ),
         tuple(
-            (c.text(name), c.count(now), c.count(None if model.kind == "special" else before))
-            for name, now, before in rows
+            (
+                c.text(name),
+                c.count(now),
+                c.count(None if model.kind == "special" else before),
+                Cell(year if year is not None else _("数据不足"), "") if place in ago else c.count(None),
+            )
+            for place, (name, now, before) in enumerate(rows)
+            for year in [ago.get(place)]
         ),
         sheet_only=True,
     )
@@ -448,6 +461,48 @@ def _departments(model: ReportModel, words: Words, c: Cells) -> Table:
     )
 
 
+def _charges(model: ReportModel, words: Words, c: Cells) -> Table:
+    _ = words._
+    units = model.charges.units if model.charges else ()
+
+    def share(value: float | None) -> Cell:
+        few = _("数据不足")
+        return Cell(few if value is None else round(value, 4), few if value is None else f"{value:.1%}")
+
+    return Table(
+        "charges",
+        _("时限归责"),
+        (
+            Column(_("部门"), wide=2),
+            Column(_("时限按时（项）"), "count"),
+            Column(_("时限超时（项）"), "count"),
+            Column(_("按时率"), "share"),
+            Column(_("95%区间下限"), "share"),
+            Column(_("95%区间上限"), "share"),
+            Column(_("同类事项全市应有"), "share"),
+            Column(_("归其他环节（项）"), "count"),
+            Column(_("待决申诉（件）"), "count"),
+            Column(_("超时事件"), wide=1.5),
+        ),
+        tuple(
+            (
+                c.text(line.name),
+                c.count(line.kept),
+                c.count(line.missed),
+                share(line.share),
+                share(line.low),
+                share(line.high),
+                share(line.expected),
+                c.count(line.others),
+                c.count(line.appeals),
+                c.numbers(line.numbers),
+            )
+            for line in units
+        ),
+        sheet_only=True,
+    )
+
+
 def _sources(model: ReportModel, words: Words, c: Cells) -> Table:
     _ = words._
     return Table(
@@ -519,6 +574,7 @@ _TABLES: tuple[Callable[[ReportModel, Words, Cells], Table], ...] = (
     _rules,
     _missed,
     _departments,
+    _charges,
     _sources,
     _own,
     _heads,

@@ -25,6 +25,7 @@ from reports.model import (
     TopicLine,
 )
 from reports.reasons import detection_reason
+from reports.self_words import blind_sentences, charge_sentences, model_sentences
 from reports.special_words import special_summary, special_volume
 
 #: numbers cited in one sentence before "and n more"; the tables below the sentence name all
@@ -235,6 +236,10 @@ class Words:
         if self.chinese:
             return f"（{self.day(self.model.since)}至{self.day(last)}）"
         return f"{self.day(self.model.since)} to {self.day(last)}"
+
+    def charges(self) -> list[str]:
+        """Whose time the missed clocks were."""
+        return charge_sentences(self)
 
     def departments_note(self) -> str:
         """How to read the table of departments."""
@@ -468,7 +473,7 @@ class Words:
         if m.merged:
             pairs = self.cite([f"{line.number}→{line.parent}" for line in m.merged])
             lines.append(self._("并入其他事件{n}件{pairs}。").format(n=len(m.merged), pairs=pairs))
-        return [*lines, *self.hot()]
+        return [*lines, *self.hot(), *blind_sentences(self), *model_sentences(self)]
 
     def hot(self) -> list[str]:
         """What the hot lists knew and we did not; nothing when no hot list is read."""

@@ -426,18 +426,22 @@ def golden(name: str, content: str) -> None:
 
 @pytest.mark.parametrize("language", ["zh_CN", "en"])
 def test_the_text_is_as_it_was(town: Database, bundle: Bundle, language: str) -> None:
-    model = weekly(town, bundle).model_copy(update={"rules_version": "golden"})
+    model = weekly(town, bundle).model_copy(update={"rules_version": "golden", "judging": None})
     golden(f"weekly-{WEEK}.{language}.txt", render(model, Edition(), language).text)
 
 
 def test_the_mail_is_as_it_was(town: Database, bundle: Bundle) -> None:
-    model = weekly(town, bundle).model_copy(update={"rules_version": "golden"})
+    model = weekly(town, bundle).model_copy(update={"rules_version": "golden", "judging": None})
     golden(f"weekly-{WEEK}.html", render(model, Edition(), "zh_CN").mail)
 
 
 def test_the_model_is_as_it_was(town: Database, bundle: Bundle) -> None:
     stored = weekly(town, bundle).stored()
-    stored = {key: value for key, value in stored.items() if key not in ("rules_version", "department_names")}
+    stored = {
+        key: value
+        for key, value in stored.items()
+        if key not in ("rules_version", "department_names", "judging")
+    }
     golden(f"weekly-{WEEK}.json", json.dumps(stored, ensure_ascii=False, indent=1) + "\n")
 
 

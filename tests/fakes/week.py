@@ -48,9 +48,9 @@ _NAMES = {"forum": "民生论坛", "board": "网民留言板", "news": "本地�
 
 
 def at(day: int, clock: str = "09:00") -> datetime:
-    """A time in November 2026, as clocks in Jinan show it."""
+    """A time in November 2026, as clocks in Jinan show it; the 61st is New Year's Eve."""
     hour, minute = (int(part) for part in clock.split(":"))
-    return datetime(2026, 11, day, hour, minute, tzinfo=ZONE)
+    return datetime(2026, 11, 1, hour, minute, tzinfo=ZONE) + timedelta(days=day - 1)
 
 
 def bundle_in(folder: Path, *, keep_sources: bool = False, **reports: object) -> Bundle:
