@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Function, bindparam, func, select
+from sqlalchemy import Function, bindparam, func, select, true
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, aliased
 
@@ -25,6 +25,9 @@ from incidents.stored import oddities
 GENESIS = "0" * 64
 #: seconds that a silent process may hold a lock for which others wait; a stopped one must not stop the house
 HELD_IDLE_S = 15
+#: key of PostgreSQL's advisory lock before the chain's row. Those who wait for an advisory lock are served in their order; a row
+#: that was just let go goes to whoever asks first, and that may be the job with the next batch and not the person who has to wake up
+_LINE = 7_302_018_002
 #: note of a session: the transaction in which it holds the chain
 _HELD = "chain held in"
 #: key in Session.info: this transaction and the last event that it has written
@@ -123,7 +126,13 @@ def lock_chain(session: Session) -> None:
         held is not None and held is session.get_transaction()
     ):
         return
-    session.execute(select(Meta.key, let_go_when_idle()).where(Meta.key == "chain").with_for_update())
+    turn = select(func.pg_advisory_xact_lock(_LINE).label("had")).cte("turn")
+    session.execute(
+        select(Meta.key, let_go_when_idle())
+        .select_from(turn.join(Meta, true()))
+        .where(Meta.key == "chain")
+        .with_for_update(of=Meta)
+    )
     if not session.in_nested_transaction():
         # a savepoint that is rolled back gives back what was locked after it; this lock lasts to the end
         session.info[_HELD] = session.get_transaction()
