@@ -60,13 +60,20 @@ def model_sentences(words: Words) -> list[str]:
         "tone": _("情感"),
         "signal": _("信号"),
         "risk": _("风险"),
-        "complaints 7 classes": _("诉求七类"),
+        "complaints": _("诉求七类"),
+    }
+    measures = {
+        "macro_f1": _("宏平均F1"),
+        "7 classes, macro_f1": _("宏平均F1"),
+        "f1_y": "F1",
+        "accuracy": _("准确率"),
+        "weighted_kappa": _("加权κ"),
     }
     target = _("目标")
     parts = [
-        f"{names.get(one.task, one.task)} {one.name} {one.value:.3f}（{target}≥{one.target:g}）"
+        f"{names.get(one.task, one.task)}{measures.get(one.name, one.name)} {one.value:.3f}（{target}≥{one.target:g}）"
         if words.chinese
-        else f"{one.task} {one.name} {one.value:.3f} (target >= {one.target:g})"
+        else f"{names.get(one.task, one.task)} {measures.get(one.name, one.name)} {one.value:.3f} (target >= {one.target:g})"
         for one in found.figures
     ]
     lines = [
