@@ -557,6 +557,14 @@ SQL_EXAMPLES = {
     "false_alarms": "误报按领域的比例",
 }
 #: tables of the de-identified copy
+REPORT_KINDS = {
+    "weekly": "周报",
+    "special": "专报",
+    "daily": "日报",
+    "monthly": "月报",
+    "yearly": "年报",
+    "other": "其他文件",
+}
 SQL_TABLES = {
     "about": "本副本的生成时间和范围",
     "post": "帖子及其研判；无正文、链接和作者",
@@ -696,6 +704,7 @@ TABLES: dict[str, dict[str, str]] = {
     "part": PARTS,
     "done": DONE,
     "trend": TRENDS,
+    "report_kind": REPORT_KINDS,
     "ground": GROUNDS,
     "letter": LETTERS,
     "letter_state": LETTER_STATES,

@@ -19,7 +19,7 @@ from console import words
 from console.render import STATIC
 from incidents import outbox
 from incidents.session import Database
-from incidents.states import FALSE_ALARM_REASONS, LEVELS, State
+from incidents.states import FALSE_ALARM_REASONS, LEVELS, Restrict, State
 from tests.console_world import World, client, hidden, world
 
 CONSOLE = STATIC.parent
@@ -381,3 +381,23 @@ def test_vendored_files_are_what_the_manifest_says() -> None:
         assert entry["version"] in entry["file"]
         assert entry["licence"]
         assert (STATIC / entry["file"]).with_name("LICENSE").is_file()
+
+
+def test_reports_stand_by_kind_and_a_restricted_matter_s_is_not_shown(town: World) -> None:
+    case = town.incident("学校食堂问题", ["食堂", "食堂又来了"])
+    town.account("du", "supervisor")
+    root = town.bundle.settings.data_path / "reports"
+    days = [f"2026-11-{day:02d}" for day in range(1, 16)]
+    for name in ("2026-W47", "2026-10", "2025", case.number, *days):
+        (root / name).mkdir(parents=True)
+        (root / name / "report.html").write_text(f"<p>{name}</p>")
+    browser = client(town)
+    page = browser.get("/reports").text
+    headings = [page.index(f"<h2>{kind}</h2>") for kind in ("周报", "专报", "日报", "月报", "年报")]
+    assert headings == sorted(headings)
+    assert page.index(days[-1]) < page.index("更早的 3 份") < page.index(days[0])
+    assert browser.get(f"/reports/{case.number}/report.html").status_code == 200
+    town.act(case, Restrict(("du",), "涉及未成年人"))
+    assert case.number not in browser.get("/reports").text
+    assert browser.get(f"/reports/{case.number}/report.html").status_code == 404
+    assert case.number in client(town, "du").get("/reports").text

@@ -155,21 +155,47 @@ _REPORT_FILE = re.compile(r"^[A-Za-z0-9_.-]{1,80}\.(html|pdf|docx|xlsx|txt|png|s
 _WEEK = re.compile(r"^[A-Za-z0-9_-]{1,40}$")
 
 
+#: kind of report -> what its folder is called; the folder of a special report bears the number of its incident
+_REPORT_KINDS = {
+    "weekly": re.compile(r"\d{4}-W\d{2}"),
+    "special": re.compile(r"[A-Z]+-\d{4}-\d+"),
+    "daily": re.compile(r"\d{4}-\d{2}-\d{2}"),
+    "monthly": re.compile(r"\d{4}-\d{2}"),
+    "yearly": re.compile(r"\d{4}"),
+}
+#: reports of one kind that are shown at once; older ones unfold
+_REPORTS_SHOWN = 12
+
+
 @router.get("/reports")
 def reports_page(here: Annotated[Visit, Depends(member)]) -> Response:
-    """The weekly reports that were written, the newest first."""
+    """The reports that were written, by kind, the newest first."""
     need_all(here)
     root = here.console.bundle.settings.data_path / "reports"
-    found: list[tuple[str, list[str]]] = []
+    found: dict[str, list[tuple[str, list[str]]]] = {kind: [] for kind in (*_REPORT_KINDS, "other")}
     if root.is_dir():
         for folder in sorted((item for item in root.iterdir() if item.is_dir()), reverse=True):
             names = sorted(file.name for file in folder.iterdir() if _REPORT_FILE.match(file.name))
-            if names and _WEEK.match(folder.name):
-                found.append((folder.name, names))
+            if names and _WEEK.match(folder.name) and not _restricted(here, folder.name):
+                found[_report_kind(folder.name)].append((folder.name, names))
         loose = sorted((file.name for file in root.iterdir() if _REPORT_FILE.match(file.name)), reverse=True)
         if loose:
-            found.append(("", loose))
-    return page(here, "reports.html", reports=found)
+            found["other"].append(("", loose))
+    groups = [(kind, rows[:_REPORTS_SHOWN], rows[_REPORTS_SHOWN:]) for kind, rows in found.items() if rows]
+    return page(here, "reports.html", groups=groups)
+
+
+def _report_kind(name: str) -> str:
+    return next((kind for kind, names in _REPORT_KINDS.items() if names.fullmatch(name)), "other")
+
+
+def _restricted(here: Visit, name: str) -> bool:
+    """Whether this is the special report about a matter that is for others to know."""
+    if _report_kind(name) != "special":
+        return False
+    with here.console.db.reading() as session:
+        incident = queries.get_incident(session, name)
+    return incident is not None and incident.id in hidden(here)
 
 
 @router.get("/reports/{path:path}")
@@ -179,6 +205,8 @@ def report_file(path: str, here: Annotated[Visit, Depends(member)]) -> Response:
     root = (here.console.bundle.settings.data_path / "reports").resolve()
     file = (root / clean(path)).resolve()
     if not file.is_relative_to(root) or not _REPORT_FILE.match(file.name) or not file.is_file():
+        raise HTTPException(404)
+    if _restricted(here, file.parent.name):
         raise HTTPException(404)
     answer = FileResponse(file)
     if file.suffix == ".html":
