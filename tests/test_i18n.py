@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,3 +91,11 @@ def test_a_broken_catalogue_names_the_file(room: Path) -> None:
 @pytest.mark.parametrize("name", ["alerts", "reports", "console"])
 def test_every_text_of_a_room_has_its_english(name: str) -> None:
     assert untranslated(name) == []
+
+
+@pytest.mark.parametrize(
+    "path", sorted(i18n.ROOT.glob("*/locale/en/LC_MESSAGES/*.po")), ids=lambda path: path.stem
+)
+def test_no_text_is_translated_twice(path: Path) -> None:
+    entries = re.findall(r'^((?:msgctxt .*\n)?msgid .*(?:\n".*")*)', path.read_text("utf-8"), re.MULTILINE)
+    assert [text for text, times in Counter(entries).items() if times > 1] == []
