@@ -78,7 +78,7 @@ routes:
 
 
 #: time limit of a send, generous enough for a busy machine; what comes too late comes well after it
-LIMIT_S, TOO_LATE_S = 3.0, 5.0
+LIMIT_S, TOO_LATE_S = 5.0, 8.0
 
 
 @dataclass(frozen=True)
