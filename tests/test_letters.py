@@ -322,3 +322,34 @@ def test_the_record_that_a_clerk_reads_holds_no_letter_in_the_making(town: World
         assert body not in theirs.text, path
         assert "letter_drafted" not in theirs.text, path
     assert "letter_drafted" in sun.get(f"/api/incidents/{case.number}/events").text
+
+
+def test_what_people_type_about_a_letter_is_redacted_before_it_is_recorded(town: World) -> None:
+    case = late(town)
+    sun = client(town, "sun")
+    assert drafted(town, sun, "order", step=str(steps(town, case)["L3"].id)).status_code == 303
+    approve(town, steps(town, case)["L3"], by="qian")
+    qian = client(town, "qian")
+    address = "/accountability/letters/1"
+    submit(
+        qian,
+        qian.get(address).text,
+        f"{address}/decide",
+        decision="approve",
+        approver="钱主任",
+        reason="超时，见来电 13812345678",
+    )
+    assert letter(town).state == "approved"
+    clerk = client(town, "clerk")
+    answered = submit(
+        clerk,
+        clerk.get(address).text,
+        f"{address}/answer",
+        text="已联系来电人 13812345678 并整改。",
+        url="济市监〔2026〕9号",
+    )
+    assert answered.status_code == 303, answered.text
+    assert "整改" in letter(town).answer
+    with town.db.engine.connect() as connection:
+        chain = str(connection.exec_driver_sql("SELECT payload FROM incident_event").all())
+    assert "13812345678" not in chain

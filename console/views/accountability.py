@@ -24,6 +24,7 @@ from incidents.queries import IncidentView
 from incidents.report_runs import RunView
 from incidents.session import Session
 from incidents.states import Refused, State
+from spiders.redact import redact
 
 router = APIRouter(include_in_schema=False)
 #: who works on letters, appeals and approvals
@@ -208,7 +209,7 @@ def decide_public(
             form.text("digest", 64),
             approve=form.get("decision") == "approve",
             name=form.text("approver", 60),
-            reason=form.text("reason"),
+            reason=redact(form.text("reason")).text,
             by=here.account.login,
             channel="console",
             now=here.now,
@@ -261,7 +262,7 @@ def appeal(here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depe
             about=about,
             incident_id=about_id,
             names=names,
-            reason=form.text("reason"),
+            reason=redact(form.text("reason")).text,
             evidence=form.text("evidence", 500),
             file_due_at=until.due_at,
             decide_due_at=due.due_at,
@@ -291,7 +292,7 @@ def decide_appeal(
             session,
             number,
             outcome=form.text("outcome", 12),
-            reason=form.text("reason"),
+            reason=redact(form.text("reason")).text,
             changed_to=instead if instead in INSTEAD else "",
             by=here.account.login,
             channel="console",
@@ -324,7 +325,7 @@ def approval(
             approvals.ask(
                 session,
                 incident.id,
-                what=form.text("what", 200),
+                what=redact(form.text("what", 200)).text,
                 approver=form.text("approver", 60),
                 by=actor,
                 channel="console",
@@ -335,7 +336,7 @@ def approval(
                 session,
                 incident.id,
                 granted=form.get("granted") == "yes",
-                note=form.text("note", 500),
+                note=redact(form.text("note", 500)).text,
                 by=actor,
                 channel="console",
                 now=now,

@@ -21,6 +21,7 @@ from incidents import accountability, letters, lifecycle
 from incidents.letters import LetterView
 from incidents.session import Session
 from incidents.states import Refused
+from spiders.redact import redact
 
 router = APIRouter(include_in_schema=False)
 #: who lets letters from L6 on, and praise, go out
@@ -185,7 +186,7 @@ def decide(
             letter.id,
             approve=form.get("decision") == "approve",
             name=form.text("approver", 60),
-            reason=form.text("reason"),
+            reason=redact(form.text("reason")).text,
             version=form.integer("version") or 0,
             reply_due_at=due.due_at,
             provisional=due.provisional,
@@ -229,7 +230,7 @@ def answer(
         letters.answer(
             session,
             letter.id,
-            text=form.text("text"),
+            text=redact(form.text("text")).text,
             url=form.text("url", 500),
             by=here.account.login,
             channel="console",
