@@ -21,6 +21,7 @@ from incidents.clocks import DeadlineView, Running
 from incidents.queries import IncidentView
 from incidents.session import Session
 from incidents.states import Refused
+from spiders.redact import redact
 
 router = APIRouter(include_in_schema=False)
 #: share of a clock's time after which it is at risk
@@ -132,7 +133,7 @@ def decide(
                 approve=form.get("decision") == "approve",
                 by=here.account.login,
                 name=form.text("approver", 60),
-                reason=form.text("reason"),
+                reason=redact(form.text("reason")).text,
                 ground=form.text("ground", 24),
                 channel="console",
                 now=here.now,
