@@ -15,6 +15,7 @@ import signal
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -481,7 +482,11 @@ class House:
     def _hung(self, job: str, silent_s: float) -> None:
         """Say it by every channel that does not hang, then leave."""
         say = wording_of(self.home.bundle)
-        why = self._failing.get(job) or say("没有响应")
+        why = self._failing.get(job)
+        if why is None:
+            # a job that hangs cannot say on what; those that fail meanwhile often can
+            others = Counter(self._failing.values()).most_common(1)
+            why = say("没有响应；其他任务报告：{why}", why=others[0][0]) if others else say("没有响应")
         if job.startswith("send:"):
             what = say("{name} 的发送", name=job.removeprefix("send:"))
         else:

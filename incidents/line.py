@@ -20,8 +20,9 @@ from pathlib import Path
 
 from incidents.trouble import DatabaseTrouble
 
-#: where in the file: the next number, the number whose turn it is, and the first number's byte
-_NEXT, _SERVED, _FIRST = 0, 8, 16
+#: where in the file: the next number, the number whose turn it is, the last one whose turn was in vain because somebody
+#: outside the line holds the database, and the first number's byte
+_NEXT, _SERVED, _IN_VAIN, _FIRST = 0, 8, 16, 24
 #: struct flock of 64-bit Linux: type, whence, start, length, pid
 _FLOCK = "hhqqi4x"
 #: seconds between two looks of one who waits, at first and at most; the own process wakes its waiters at once
@@ -39,19 +40,30 @@ class Turn:
         """Whether somebody stands in line behind: a long piece of work then ends early. False where there is no line."""
         return self._file is not None and _held(self._file, _FIRST + self._number + 1, 0)
 
+    def in_vain(self) -> None:
+        """Tell those behind that somebody outside the line holds the database: they need not each find it out anew."""
+        if self._file is not None:
+            _put(self._file, _IN_VAIN, self._number)
+
 
 class Line:
     """The line before one SQLite file. Without a right to write beside the database there is none, and SQLite alone decides."""
 
-    def __init__(self, database: Path, patience_s: float) -> None:
+    def __init__(self, database: Path, patience_s: float, busy_s: float) -> None:
         self._database = database
         self._path = Path(f"{database}-line")
         self._patience_s = patience_s
+        self._busy_s = busy_s
         self._moved = threading.Condition()
 
     @contextmanager
     def turn(self) -> Iterator[Turn]:
-        """Wait for everybody who came before. Raises DatabaseTrouble when nobody moved for `patience_s`."""
+        """Wait for everybody who came before.
+
+        Raises DatabaseTrouble when nobody moved for `patience_s`, or when somebody in front was refused by a program that
+        stands in no line, and this one has waited for `busy_s` as well: else ten in line would wait ten times as long to
+        be told the same.
+        """
         file = self._open()
         if file is None:
             yield Turn()
@@ -100,18 +112,25 @@ class Line:
 
     def _wait(self, file: int, free: Callable[[], bool]) -> None:
         """Until `free`; whoever was served last is looked at, so that a long line that moves tires nobody."""
-        pause, served, since = _LOOK_S, -1, time.monotonic()
+        pause, served, begun = _LOOK_S, -1, time.monotonic()
+        since, vain = begun, _number_at(file, _IN_VAIN)
         while not free():
+            now = time.monotonic()
             if (now_served := _number_at(file, _SERVED)) != served:
-                served, since = now_served, time.monotonic()
-            elif time.monotonic() - since > self._patience_s:
-                raise DatabaseTrouble(
-                    f"{self._database}: another process has held it for {self._patience_s:.0f} s and does not let go; "
-                    "wait a minute, and end that process if this stays (database is locked)"
-                )
+                served, since = now_served, now
+            elif now - since > self._patience_s:
+                raise self._trouble(now - since)
+            if now - begun > self._busy_s and _number_at(file, _IN_VAIN) != vain:
+                raise self._trouble(now - begun)
             with self._moved:
                 self._moved.wait(pause)
             pause = min(pause * 1.5, _LOOK_AT_MOST_S)
+
+    def _trouble(self, waited_s: float) -> DatabaseTrouble:
+        return DatabaseTrouble(
+            f"{self._database}: another process has held it for {waited_s:.0f} s and does not let go; "
+            "wait a minute, and end that process if this stays (database is locked)"
+        )
 
 
 def _lock(file: int, kind: int, at: int) -> bool:

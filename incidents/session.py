@@ -11,12 +11,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from config.departments import Departments
 from incidents.line import Line, Turn
-from incidents.trouble import SchemaTooNew, explain
+from incidents.trouble import SchemaTooNew, explain, is_locked
 
 #: other rooms annotate with this name, so that the ORM is imported in this folder only
 __all__ = ["Database", "Session", "others_wait"]
@@ -70,7 +70,7 @@ class Database:
             if parsed.database not in (None, "", ":memory:"):
                 file = Path(str(parsed.database))
                 file.parent.mkdir(parents=True, exist_ok=True)
-                self._line = Line(file, _PATIENCE * busy_timeout_s)
+                self._line = Line(file, _PATIENCE * busy_timeout_s, busy_timeout_s)
             options["connect_args"] = {"timeout": busy_timeout_s, "check_same_thread": False}
         self.engine: Engine = create_engine(url, **options)
         self._presence: tuple[int, Connection] | None = None
@@ -94,7 +94,12 @@ class Database:
             session.info[_TURN] = turn
             if self.is_sqlite:
                 # BEGIN IMMEDIATE: a reader that turns writer would get SQLITE_BUSY without waiting
-                session.execute(_BEGIN_IMMEDIATE)
+                try:
+                    session.execute(_BEGIN_IMMEDIATE)
+                except OperationalError as exc:
+                    if is_locked(exc):
+                        turn.in_vain()
+                    raise
             self._guard(session)
             yield session
 

@@ -36,6 +36,11 @@ _POSTGRESQL = {
 }
 
 
+def is_locked(error: DBAPIError) -> bool:
+    """Whether SQLite gave up because somebody else holds the file."""
+    return "locked" in str(error.orig).lower()
+
+
 def explain(error: DBAPIError, place: str) -> DatabaseTrouble | None:
     """The sentence for `error`, None when it is no trouble of the database but a mistake of ours (a bug keeps its traceback)."""
     told = " ".join(str(error.orig).split())

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -159,6 +160,39 @@ def test_a_batch_longer_than_the_busy_timeout_refuses_nobody(
     assert seen == [1] * 12
     hasty.close()
     people.close()
+
+
+def test_a_program_outside_the_line_keeps_those_in_it_waiting_once_not_once_each(
+    sqlite_db: Database, tmp_path: Path
+) -> None:
+    hasty = Database(sqlite_db.url, audit_key=AUDIT_KEY, busy_timeout_s=0.2)
+    turns: list[int] = []
+    vain = line.Turn.in_vain
+    refusals: list[str] = []
+
+    def come() -> None:
+        try:
+            with hasty.transaction():
+                pass
+        except DatabaseTrouble as trouble:
+            refusals.append(str(trouble))
+
+    with pytest.MonkeyPatch.context() as patch, closing(sqlite3.connect(sqlite_db.place)) as stranger:
+        patch.setattr(line.Turn, "in_vain", lambda turn: (turns.append(1), vain(turn))[1])
+        stranger.execute("BEGIN EXCLUSIVE")
+        people = [threading.Thread(target=come) for _ in range(20)]
+        for person in people:
+            person.start()
+        for person in people:
+            person.join()
+        assert len(refusals) == 20
+        assert all("another process has held it" in told for told in refusals)
+        # who came late may have to find it out again, but not all twenty one after the other
+        assert 1 <= len(turns) <= 5
+        stranger.rollback()
+    with hasty.transaction() as session:  # and whoever comes afterwards is not held up by what was
+        session.execute(_BUMP)
+    hasty.close()
 
 
 def test_numbers_are_served_in_their_order(db: Database) -> None:

@@ -17,6 +17,7 @@ import scheduler
 from config.settings import Settings
 from incidents import beats, rota
 from incidents.installation import Installation, Problem, open_installation
+from incidents.trouble import DatabaseTrouble
 from reports.job import due_at
 from spiders import evidence_job
 from spiders.evidence_job import EvidenceSummary
@@ -251,6 +252,24 @@ def test_the_last_cry_goes_to_who_stood_in_when_the_watch_last_looked(
     house._guarded(watch)
     house._hung("tick", 31)
     assert cried == [person, other]
+
+
+def test_the_last_cry_of_a_job_that_hangs_says_what_others_fail_of(
+    home: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cried: list[str] = []
+    monkeypatch.setattr(scheduler, "end_process", lambda job, silent: None)
+    monkeypatch.setattr("alerts.last_resort.cry", lambda _bundle, text, *_, **__: cried.append(text))
+
+    def fail() -> None:
+        raise DatabaseTrouble("quansheng.db: another process has held it for too long")
+
+    house = scheduler.House(home, lambda: START)
+    house._hung("tick", 31)
+    house._guarded(job("copy", fail, 60))
+    house._hung("tick", 31)
+    assert "没有响应" in cried[0]
+    assert "another process" in cried[1]
 
 
 def test_ten_jobs_that_hang_do_not_keep_the_tick_waiting(home: Installation) -> None:
