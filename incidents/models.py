@@ -812,6 +812,13 @@ class Outbox(Base):
         ),
         Index("ix_outbox_incident", "incident_id"),
         Index("ix_outbox_robot", "robot", "sent_at"),
+        Index("ix_outbox_person", "person", "created_at"),
+        Index(
+            "ix_outbox_bundled",
+            "bundled_in",
+            postgresql_where=text("bundled_in IS NOT NULL"),
+            sqlite_where=text("bundled_in IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)

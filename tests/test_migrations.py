@@ -62,7 +62,7 @@ def test_opening_what_is_up_to_date_waits_for_no_writer_and_loads_no_alembic(tmp
         "db = open_database(sys.argv[1], audit_key=b'k' * 32, busy_timeout_s=0.1); "
         "print(db.stamp, 'alembic' in sys.modules)"
     )
-    with Line(tmp_path / "here.db", 1).turn():
+    with Line(tmp_path / "here.db", 1, 1).turn():
         ran = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, check=False)
     writer.close()
     assert ran.stdout.split() == [stamp(NEWEST or ""), "False"], ran.stderr
