@@ -68,7 +68,7 @@ class Desk:
         occurred_at: datetime | None = None,
     ) -> bool:
         """Add an event of this room once; `key` names it for ever."""
-        return lifecycle.record(
+        event = lifecycle.record(
             self.session,
             incident.id,
             kind,
@@ -77,6 +77,7 @@ class Desk:
             occurred_at=occurred_at,
             idempotency_key=f"{incident.id}:{key}",
         )
+        return event is not None
 
     def link(self, incident: IncidentView, step: int, person: str) -> str:
         """The signed link by which one person acknowledges one page."""

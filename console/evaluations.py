@@ -40,6 +40,19 @@ class Part:
         """All calls together."""
         return sum((one.said for one in self.calls), Said())
 
+    @property
+    def imported(self) -> int:
+        """Callers that an export brought: of each entry those who said either."""
+        return sum(
+            max(one.said.answered + one.said.unknown, one.said.judged) for one in self.calls if one.source
+        )
+
+    @property
+    def both_ways(self) -> bool:
+        """Whether people typed calls of a round of which an export brought some: the same ones perhaps."""
+        brought = {one.round for one in self.calls if one.source}
+        return any(not one.source and one.round in brought for one in self.calls)
+
 
 #: what the form of a rating offers
 FORM = {"items": ITEMS, "rubric": RUBRIC, "colours": COLOURS, "counts": call_backs.COUNTS}

@@ -338,7 +338,9 @@ class Say:
         if event.kind == "rated":
             return self.here.t("总分 {score}", score=self.number(float(sum(given["scores"].values()))))
         if event.kind == "called_back":
-            return self.here.t(
+            source = str(given.get("source") or "")
+            brought = self.here.t("导入：{source}", source=self.source(source)) + " · " if source else ""
+            return brought + self.here.t(
                 "解决 {a}/{b}，满意 {c}+{d}/{e}",
                 a=given["solved"],
                 b=given["solved"] + given["unsolved"],

@@ -1,7 +1,8 @@
 """Call-backs 回访: how many of the people who were called say that the matter is solved and that they are satisfied. Numbers only.
 
 One entry is one caller or many; nobody's name, number or work order is asked for or kept. Rows are a fold of the events
-`called_back` and `call_back_withdrawn`.
+`called_back` and `call_back_withdrawn`. Entries with a source were brought by an export (incidents.imported_calls): a later event of
+the same key puts them right.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ class Entry:
     made_at: datetime
     entered_by: str
     seq: int
+    #: id of the source whose export brought it; "": a person entered it
+    source: str = ""
 
 
 def enter(
@@ -113,15 +116,57 @@ def enter(
         "note": note.strip(),
         "made_at": made.isoformat(),
     }
-    lifecycle.record(session, incident_id, ENTERED, payload, actor=by, channel=channel, now=now)
-    newest = select(IncidentEvent).where(IncidentEvent.incident_id == incident_id)
-    event = session.scalars(newest.order_by(IncidentEvent.seq.desc()).limit(1)).one()
+    _enter(session, incident_id, payload, by, channel, now)
+    return True
+
+
+def enter_imported(
+    session: Session,
+    incident_id: int,
+    said: Said,
+    *,
+    key: str,
+    source: str,
+    round_: int,
+    made_at: datetime,
+    now: datetime,
+) -> bool:
+    """Write what an export says in all under this key, in place of what it said before; no caller at all takes the entry away.
+
+    False when the entry says so already, or a person withdrew it: a person's word stands against every export.
+    """
+    row = session.get(CallBack, (incident_id, key))
+    if row is None and not any(getattr(said, name) for name in COUNTS):
+        return False
+    if row is not None and (
+        row.withdrawn_at is not None or all(getattr(row, name) == getattr(said, name) for name in COUNTS)
+    ):
+        return False
+    payload = {
+        "key": key,
+        "round": row.round if row is not None else round_,
+        **{name: getattr(said, name) for name in COUNTS},
+        "note": "",
+        "made_at": made_at.isoformat(),
+        "source": row.source if row is not None else source,
+    }
+    _enter(session, incident_id, payload, "system", "system", now)
+    return True
+
+
+def _enter(
+    session: Session, incident_id: int, payload: dict[str, Any], by: str, channel: str, now: datetime
+) -> None:
+    event = lifecycle.record(session, incident_id, ENTERED, payload, actor=by, channel=channel, now=now)
+    assert event is not None  # no key of once only
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     fold(rows, event)
     for (about, name), values in rows.items():
-        session.add(CallBack(incident_id=about, key=name, **values))
+        row = session.get(CallBack, (about, name)) or CallBack(incident_id=about, key=name)
+        for column, value in values.items():
+            setattr(row, column, value)
+        session.add(row)
     session.flush()
-    return True
 
 
 def withdraw(
@@ -146,9 +191,19 @@ def entries_of(session: Session, incident_ids: Sequence[int]) -> dict[int, tuple
         query = select(CallBack).where(CallBack.incident_id.in_(chunk), CallBack.withdrawn_at.is_(None))
         for row in session.scalars(query.order_by(CallBack.made_at, CallBack.seq)):
             said = Said(**{name: getattr(row, name) for name in COUNTS})
+            if said == Said():
+                continue  # an export that had brought callers took them back
             found.setdefault(row.incident_id, []).append(
                 Entry(
-                    row.incident_id, row.key, row.round, said, row.note, row.made_at, row.entered_by, row.seq
+                    row.incident_id,
+                    row.key,
+                    row.round,
+                    said,
+                    row.note,
+                    row.made_at,
+                    row.entered_by,
+                    row.seq,
+                    row.source,
                 )
             )
     return {key: tuple(rows) for key, rows in found.items()}
@@ -165,6 +220,7 @@ def fold(rows: dict[tuple[Any, ...], dict[str, Any]], event: IncidentEvent) -> N
             "made_at": datetime.fromisoformat(given["made_at"]),
             "entered_by": event.actor,
             "withdrawn_at": None,
+            "source": given.get("source", ""),
             "seq": event.seq,
         }
     elif event.kind == WITHDRAWN:

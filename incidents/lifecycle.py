@@ -278,7 +278,7 @@ def handle(
         row.number = _next_number(session, now)
     raised = row.state == State.WATCHING
     for index, fact in enumerate(facts):
-        situation = _append(
+        _, situation = _append(
             session,
             row,
             situation,
@@ -312,7 +312,7 @@ def _append(
     now: datetime,
     occurred_at: datetime | None = None,
     idempotency_key: str | None = None,
-) -> Situation:
+) -> tuple[IncidentEvent, Situation]:
     event = events.append(
         session,
         session.info["audit_key"],
@@ -328,7 +328,8 @@ def _append(
         occurred_at=occurred_at,
         idempotency_key=idempotency_key,
     )
-    return evolve(situation, Fact(event.kind, event.payload, event.epoch, event.round), event.occurred_at)
+    after = evolve(situation, Fact(event.kind, event.payload, event.epoch, event.round), event.occurred_at)
+    return event, after
 
 
 def record(
@@ -343,34 +344,32 @@ def record(
     epoch: int | None = None,
     occurred_at: datetime | None = None,
     idempotency_key: str | None = None,
-) -> bool:
+) -> IncidentEvent | None:
     """Add an event that is no person's command: a page sent, a clock opened or run out.
 
-    Returns False when `idempotency_key` was used before: nothing is written then.
+    None when `idempotency_key` was used before: nothing is written then.
     """
     events.lock_chain(session)
     row = _load(session, incident_id)
     if idempotency_key is not None and session.scalar(_DONE, {"key": idempotency_key}) is not None:
-        return False
+        return None
     situation = situation_of(session, incident_id)
     # an event about an earlier epoch must not move the incident back into it
     payload = payload if epoch is None else {**payload, "epoch": epoch}
     fact = Fact(kind, payload, situation.epoch, situation.round)
-    project(
+    event, after = _append(
+        session,
         row,
-        _append(
-            session,
-            row,
-            situation,
-            fact,
-            actor=actor,
-            channel=channel,
-            now=now,
-            occurred_at=occurred_at,
-            idempotency_key=idempotency_key,
-        ),
+        situation,
+        fact,
+        actor=actor,
+        channel=channel,
+        now=now,
+        occurred_at=occurred_at,
+        idempotency_key=idempotency_key,
     )
-    return True
+    project(row, after)
+    return event
 
 
 def record_act(

@@ -914,7 +914,35 @@ class CallBack(Base):
     made_at: Mapped[datetime]  # when the calls were made
     entered_by: Mapped[str] = mapped_column(String(80))
     withdrawn_at: Mapped[datetime | None]
+    #: id of the source whose export brought it; "": a person entered it
+    source: Mapped[str] = mapped_column(String(80), default="", server_default="")
     seq: Mapped[int] = mapped_column(BigId)
+
+
+class ImportedCall(Base):
+    """What an export says of the caller of one work order: two words and a time. No fold of events: the entries made of it are.
+
+    No foreign key: what was counted outlives its post as a number.
+    """
+
+    __tablename__ = "imported_call"
+    __table_args__ = (Index("ix_imported_call_entry", "incident_id", "entry"),)
+
+    post_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    solved: Mapped[str] = mapped_column(String(12))  # solved, unsolved, unknown or ""
+    satisfied: Mapped[str] = mapped_column(String(16))  # satisfied, basically, dissatisfied or ""
+    called_at: Mapped[datetime]  # when it was first imported, if the export tells no time
+    timed: Mapped[bool] = mapped_column(Boolean)
+    noticed_at: Mapped[datetime]
+    #: the entry below holds it as it stands
+    counted: Mapped[bool] = mapped_column(Boolean)
+    incident_id: Mapped[int | None] = mapped_column(BigId)  # where it was counted
+    holder_id: Mapped[int | None] = mapped_column(
+        BigId
+    )  # which incident held the post then: that one or a merged one
+    round: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    source_id: Mapped[str] = mapped_column(String(80), default="", server_default="")
+    entry: Mapped[str] = mapped_column(String(80), default="", server_default="")
 
 
 class EvaluationRun(Base):

@@ -155,6 +155,23 @@ def other_texts(session: Session, posts: Sequence[NewPost]) -> set[tuple[str, st
     return found
 
 
+def stored_ids(session: Session, posts: Sequence[NewPost]) -> list[int | None]:
+    """Ids under which `posts` are stored by their own source and key, in the order given; None: not stored under it."""
+    wanted = [_identity(_values(post)) for post in posts]
+    known: dict[tuple[str, str], int] = {}
+    for chunk in chunks(list(dict.fromkeys(wanted))):
+        query = select(Post.id, Post.source_id, Post.external_id).where(
+            tuple_(Post.source_id, Post.external_id).in_(chunk)
+        )
+        known |= {(source, external): id_ for id_, source, external in session.execute(query)}
+    return [known.get(one) for one in wanted]
+
+
+def is_stored(session: Session, post_id: int) -> bool:
+    """Whether there is such a post (still)."""
+    return session.scalar(select(Post.id).where(Post.id == post_id)) is not None
+
+
 def _values(post: NewPost) -> dict[str, Any]:
     title, body = storable(post.title), storable(post.text)
     return {

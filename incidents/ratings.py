@@ -114,33 +114,19 @@ def rate(
     row = session.get(IncidentRating, (incident_id, incident.round, by))
     if row is not None and all(getattr(row, field) == payload[field] for field in _SAID):
         return False
-    seq = _record(session, incident_id, EVENT, payload, by, channel, now)
+    event = lifecycle.record(session, incident_id, EVENT, payload, actor=by, channel=channel, now=now)
+    assert event is not None  # no key of once only
     if row is None:
         row = IncidentRating(incident_id=incident_id, round=incident.round, reviewer=by)
         session.add(row)
     for field in (*_SAID, "name"):
         setattr(row, field, payload[field])
-    row.rated_at, row.seq = now, seq
+    row.rated_at, row.seq = now, event.seq
     session.flush()
     return True
 
 
 _SAID = ("scores", "improper", "points", "note")
-
-
-def _record(
-    session: Session,
-    incident_id: int,
-    kind: str,
-    payload: dict[str, Any],
-    by: str,
-    channel: str,
-    now: datetime,
-) -> int:
-    """Write the event; returns its number."""
-    lifecycle.record(session, incident_id, kind, payload, actor=by, channel=channel, now=now)
-    newest = select(IncidentEvent.seq).where(IncidentEvent.incident_id == incident_id)
-    return int(session.scalars(newest.order_by(IncidentEvent.seq.desc()).limit(1)).one())
 
 
 def ratings_of(session: Session, incident_ids: Sequence[int]) -> dict[int, tuple[Rating, ...]]:

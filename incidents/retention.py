@@ -16,7 +16,7 @@ from sqlalchemy import delete, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from config.settings import PrivacySettings
-from incidents import evidence, hot_titles, proposals, stops
+from incidents import evidence, hot_titles, imported_calls, proposals, stops
 from incidents.beats import beat, get_beat
 from incidents.chunks import chunks
 from incidents.index import compact_index, remove_from_index
@@ -330,6 +330,7 @@ def _over_since(session: Session, until: datetime) -> list[int]:
 def _remove_posts(session: Session, ids: Sequence[int], now: datetime) -> None:
     if ids:
         proposals.forget_posts(session, ids, now)
+        imported_calls.forget(session, ids)
     for chunk in chunks(ids):
         remove_from_index(session, chunk)
         session.execute(

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from config.bundle import Bundle
 from config.evaluation import EvaluationSettings
-from incidents import evaluation_numbers, evaluation_runs, promises, ratings, reply_readings
+from incidents import evaluation_numbers, evaluation_runs, imported_calls, promises, ratings, reply_readings
 from incidents.evaluation_numbers import Case
 from incidents.promises import Promise
 from incidents.ratings import ITEMS, Rating
@@ -39,16 +39,18 @@ PERIODS = ("week", "month")
 
 @dataclass(frozen=True)
 class EvaluationSummary:
-    """What a run did. `corrections` are revisions that changed what had been final."""
+    """What a run did. `corrections` are revisions that changed what had been final, `calls` entries of imported call-backs."""
 
     looked_at: int = 0
     incidents: tuple[str, ...] = ()
     periods: tuple[str, ...] = ()
     corrections: tuple[str, ...] = ()
+    calls: int = 0
 
 
 def run_due(db: Database, bundle: Bundle, now: datetime) -> EvaluationSummary | None:
     """What the scheduler calls: everything that is due, each in a transaction of its own. None: nothing was."""
+    calls = _count_calls(db, bundle, now)
     with db.reading() as session:
         waiting = evaluation_runs.due(session, now, AT_ONCE)
         spans = [span for span in _spans(bundle, now) if _period_due(session, span, now)]
@@ -63,9 +65,18 @@ def run_due(db: Database, bundle: Bundle, now: datetime) -> EvaluationSummary | 
         kind = _keep_period(db, bundle, span, now)
         written += [span.name] if kind else []
         corrected += [span.name] if kind == "correction" else []
-    if not waiting and not spans:
+    if not waiting and not spans and not calls:
         return None
-    return EvaluationSummary(len(waiting), tuple(new), tuple(written), tuple(corrected))
+    return EvaluationSummary(len(waiting), tuple(new), tuple(written), tuple(corrected), calls)
+
+
+def _count_calls(db: Database, bundle: Bundle, now: datetime) -> int:
+    """Count imported call-backs where they belong; writers are waited for only when there are any."""
+    with db.reading() as session:
+        if not imported_calls.waiting(session, now):
+            return 0
+    with db.transaction() as session:
+        return imported_calls.settle(session, now, ZoneInfo(bundle.settings.city.timezone))
 
 
 def stored_case(session: Session, number: str) -> CaseEvaluation | None:

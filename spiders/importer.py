@@ -7,15 +7,25 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as default
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from incidents import imported_calls
 from incidents.crawl_progress import keep_cursor
-from incidents.posts import NewPost, SaveResult, other_texts, resolve_quarantine, save_posts
+from incidents.imported_calls import GivenCall
+from incidents.posts import (
+    NewPost,
+    SaveResult,
+    is_stored,
+    other_texts,
+    resolve_quarantine,
+    save_posts,
+    stored_ids,
+)
 from incidents.quarantine import set_aside_once, waiting
 from incidents.session import Database, Session
 from incidents.sources import get_state
@@ -25,8 +35,9 @@ from spiders.exchange import row_digest
 from spiders.items import PostItem, Unusable
 from spiders.pagetext import plain
 from spiders.pipelines import external_id, to_post
-from spiders.profiles import COUNTS, Profile, load_profile
+from spiders.profiles import CALLS, COUNTS, Profile, load_profile
 from spiders.redact import redact, redact_value
+from spiders.said import Unclear, said_of
 from spiders.source_run import zone_of
 from spiders.tables import RawRow, UnreadableFile, file_sha256, read_rows, told
 
@@ -53,6 +64,8 @@ BATCH = 400
 LISTED = 200
 #: key of a set-aside row under which the digest of the row as it came is kept
 RECEIVED = "received digest"
+#: key of a set-aside call-back under which the number of its post is kept: the post itself was taken
+CALL_OF = "call-back of post"
 #: stands in set-aside rows where a person's data stood
 REMOVED = "[已删除]"
 
@@ -83,6 +96,8 @@ class ImportReport:
     saved: int = 0
     repeats: int = 0
     bad: int = 0
+    #: call-backs of good rows that could not be read
+    calls_aside: int = 0
     #: the first LISTED bad rows
     bad_rows: list[BadRow] = default(default_factory=list)
     #: field -> columns of the file that fill it
@@ -92,7 +107,8 @@ class ImportReport:
     def describe(self) -> str:
         """One line for people."""
         verb = "would be saved" if self.dry_run else "saved"
-        return f"{self.file}: {self.rows} rows, {self.saved} posts {verb}, {self.repeats} known already, {self.bad} set aside"
+        calls = f", {self.calls_aside} call-backs set aside" if self.calls_aside else ""
+        return f"{self.file}: {self.rows} rows, {self.saved} posts {verb}, {self.repeats} known already, {self.bad} set aside{calls}"
 
 
 @dataclass(frozen=True)
@@ -107,8 +123,15 @@ class RetryReport:
 
 
 Progress = Callable[[int, float], None]
-#: what a row gave, the row, and which of its columns fill which field
-Found = tuple[NewPost | BadRow, RawRow, dict[str, tuple[str, ...]]]
+
+
+class Found(NamedTuple):
+    """What a row gave, the row, which of its columns fill which field, and what it says of a call-back."""
+
+    post: NewPost | BadRow
+    raw: RawRow
+    columns: dict[str, tuple[str, ...]]
+    call: GivenCall | Unclear | None = None
 
 
 def read_posts(
@@ -123,9 +146,7 @@ def read_posts(
 
     For replay: each post's own time is `published_at`. Raises UnreadableFile; a bad row comes as BadRow.
     """
-    return (
-        found for found, _raw, _columns in _read(path, key, now, profile or load_profile(), with_fraction)
-    )
+    return (found.post for found in _read(path, key, now, profile or load_profile(), with_fraction))
 
 
 def _read(
@@ -175,15 +196,18 @@ def posts_of(
     for raw in rows:
         if with_fraction is not None:
             with_fraction(raw.fraction)
-        if RECEIVED in raw.values:  # ours alone to write: a row must not choose what it is compared with
-            raw = replace(raw, values={name: value for name, value in raw.values.items() if name != RECEIVED})
+        if RECEIVED in raw.values or CALL_OF in raw.values:
+            # ours alone to write: a row must not choose what it is compared with
+            own = {name: value for name, value in raw.values.items() if name not in (RECEIVED, CALL_OF)}
+            raw = replace(raw, values=own)
         names = tuple(raw.values)
         if names != header:
             header, columns = names, mapping.match(names)
         found = _row_to_post_or_bad(origin, raw, columns, mapping, key, now)
         if isinstance(found, NewPost):
             found = _unless_conflict(found, raw, columns, origin, seen)
-        yield found, raw, columns
+        call = said_of(raw.values, columns, mapping, now) if isinstance(found, NewPost) else None
+        yield Found(found, raw, columns, call)
 
 
 def import_file(
@@ -231,39 +255,69 @@ def _save_batch(db: Database, batch: Sequence[Found], report: ImportReport, now:
     report.rows += len(batch)
     if report.dry_run:
         with db.reading() as session:
-            posts, bad = _sorted_out(session, batch, report.file)
-        _note_bad(report, bad)
-        report.saved += len(posts)
+            taken, bad = _sorted_out(session, batch, report.file)
+        _note_bad(report, bad, _unclear(report.file, taken))
+        report.saved += len(taken)
         return
     with db.transaction() as session:
-        result, bad = save_found(session, batch, report.file, now)
-    _note_bad(report, bad)
+        result, bad, unclear = save_found(session, batch, report.file, now)
+    _note_bad(report, bad, unclear)
     report.saved += result.saved
     report.repeats += result.repeats
 
 
 def save_found(
     session: Session, batch: Sequence[Found], origin: str, now: datetime
-) -> tuple[SaveResult, list[BadRow]]:
-    """Save the posts of a batch and set its bad rows aside, in the caller's transaction."""
-    posts, bad = _sorted_out(session, batch, origin)
+) -> tuple[SaveResult, list[BadRow], list[BadRow]]:
+    """Save the posts of a batch with what their callers said, and set aside its bad rows and the call-backs of good rows that
+    cannot be read, in the caller's transaction."""
+    taken, bad = _sorted_out(session, batch, origin)
+    posts = [found for found, _ in taken]
     result = save_posts(session, posts)
-    for row in bad:
+    ids = stored_ids(session, posts) if any(one.call is not None for _, one in taken) else []
+    known = [(id_, one) for id_, (_, one) in zip(ids, taken, strict=False) if id_ is not None]
+    calls = [(id_, one.call) for id_, one in known if isinstance(one.call, GivenCall)]
+    imported_calls.keep(session, calls, now)
+    numbers = {id(one): id_ for id_, one in known}
+    unclear = _unclear(origin, taken, numbers)
+    for row in (*bad, *unclear):
         set_aside_once(session, row.file, row.row, row.field, row.reason, row.payload, now)
-    return result, bad
+    return result, bad, unclear
 
 
-def _note_bad(report: ImportReport, bad: Sequence[BadRow]) -> None:
+def _unclear(
+    origin: str, taken: Sequence[tuple[NewPost, Found]], numbers: Mapping[int, int] | None = None
+) -> list[BadRow]:
+    """Call-backs that cannot be read, of rows whose posts were taken: their cells alone, redacted, and the number of the post."""
+    found = []
+    for _, one in taken:
+        if isinstance(one.call, Unclear):
+            cells = {
+                column: redact_value(one.raw.values.get(column))
+                for name in CALLS
+                for column in one.columns.get(name, ())
+            }
+            if numbers is not None and id(one) in numbers:
+                cells[CALL_OF] = numbers[id(one)]
+            found.append(BadRow(origin, one.raw.number, one.call.column, redact(one.call.reason).text, cells))
+    return found
+
+
+def _note_bad(report: ImportReport, bad: Sequence[BadRow], unclear: Sequence[BadRow]) -> None:
     report.bad += len(bad)
-    report.bad_rows += bad[: max(0, LISTED - len(report.bad_rows))]
+    report.calls_aside += len(unclear)
+    report.bad_rows += [*bad, *unclear][: max(0, LISTED - len(report.bad_rows))]
 
 
-def _sorted_out(session: Session, batch: Sequence[Found], file: str) -> tuple[list[NewPost], list[BadRow]]:
-    """Posts to save and rows to set aside: a row whose id is known with another text would vanish as a repeat."""
-    clashing = other_texts(session, [found for found, _, _ in batch if isinstance(found, NewPost)])
-    posts: list[NewPost] = []
+def _sorted_out(
+    session: Session, batch: Sequence[Found], file: str
+) -> tuple[list[tuple[NewPost, Found]], list[BadRow]]:
+    """Posts to save, each with its row, and rows to set aside: a row whose id is known with another text would vanish as a repeat."""
+    clashing = other_texts(session, [one.post for one in batch if isinstance(one.post, NewPost)])
+    posts: list[tuple[NewPost, Found]] = []
     bad: list[BadRow] = []
-    for found, raw, columns in batch:
+    for one in batch:
+        found, raw, columns, _ = one
         if isinstance(found, BadRow):
             bad.append(found)
         elif (found.source_id, found.external_id) in clashing:
@@ -276,7 +330,7 @@ def _sorted_out(session: Session, batch: Sequence[Found], file: str) -> tuple[li
                 BadRow(file, raw.number, column, reason, {**_kept(raw, columns), RECEIVED: found.received})
             )
         else:
-            posts.append(found)
+            posts.append((found, one))
     return posts, bad
 
 
@@ -455,15 +509,30 @@ def retry_set_aside(
                 continue
             values = dict(entry.payload)
             fits = own(entry.origin) or mapping
+            if isinstance(number := values.pop(CALL_OF, None), int):
+                call = said_of(values, fits.match(values), fits, now)
+                if isinstance(call, Unclear):
+                    still_bad.append(
+                        BadRow(entry.origin, entry.row, call.column, redact(call.reason).text).sentence()
+                    )
+                    continue
+                if call is not None and is_stored(session, number):
+                    imported_calls.keep(session, [(number, call)], now)
+                resolve_quarantine(session, entry.id, now)
+                continue
             row = RawRow(entry.row, values)
             found = _row_to_post_or_bad(entry.origin, row, fits.match(values), fits, key, now)
             # an id that is known with another text: as a repeat the row would vanish
-            _, clashing = _sorted_out(session, [(found, row, fits.match(values))], entry.origin)
+            _, clashing = _sorted_out(session, [Found(found, row, fits.match(values))], entry.origin)
             if clashing:
                 still_bad.append(clashing[0].sentence())
                 continue
             assert isinstance(found, NewPost)  # what is bad comes back as bad
             saved += save_posts(session, [found]).saved
+            call = said_of(values, fits.match(values), fits, now)
+            if isinstance(call, GivenCall):
+                numbers = [(id_, call) for id_ in stored_ids(session, [found]) if id_ is not None]
+                imported_calls.keep(session, numbers, now)
             resolve_quarantine(session, entry.id, now)
     return RetryReport(tried, saved, asked, tuple(still_bad))
 

@@ -201,6 +201,8 @@ def _one(here: _Folder, entry: os.DirEntry[str]) -> str:
     with here.around.db.transaction() as session:
         write_receipt(session, receipt)
     here.good += 1
+    if counts.calls_aside:
+        here.look.notes.append(f"{name}: {counts.calls_aside} call-backs set aside")
     if counts.aside:
         here.look.notes.append(f"{name}: {counts.aside} rows set aside, first: {_first(counts)}")
     return _file(here, path, DONE, report, now, digest)
@@ -311,8 +313,9 @@ def _report(
         "new posts": counts.saved,
         "known already": counts.known,
         "set aside": counts.aside,
+        **({"call-backs set aside": counts.calls_aside} if counts.calls_aside else {}),
         "bad rows": [{"row": bad.row, "field": bad.field, "reason": bad.reason} for bad in counts.bad],
-        **({"try them again": "quansheng import --retry"} if counts.aside else {}),
+        **({"try them again": "quansheng import --retry"} if counts.bad else {}),
     }
 
 

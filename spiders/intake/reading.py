@@ -65,6 +65,8 @@ class Counts:
     saved: int = 0
     known: int = 0
     aside: int = 0
+    #: call-backs of good rows that could not be read
+    calls_aside: int = 0
     bad: list[BadRow] = field(default_factory=list)
     #: good rows, and how many of them have each of source_health.FIELDS
     taken: int = 0
@@ -72,7 +74,8 @@ class Counts:
 
     def describe(self) -> str:
         """Counts only, for people and logs."""
-        return f"{self.rows} rows, {self.saved} new posts, {self.known} known already, {self.aside} set aside"
+        calls = f", {self.calls_aside} call-backs set aside" if self.calls_aside else ""
+        return f"{self.rows} rows, {self.saved} new posts, {self.known} known already, {self.aside} set aside{calls}"
 
     def add(self, other: Counts) -> None:
         """Count `other` in."""
@@ -80,6 +83,7 @@ class Counts:
         self.saved += other.saved
         self.known += other.known
         self.aside += other.aside
+        self.calls_aside += other.calls_aside
         self.taken += other.taken
         self.bad += other.bad[: max(0, LISTED - len(self.bad))]
         for name, number in other.have.items():
@@ -87,7 +91,7 @@ class Counts:
 
     def note(self, found: Iterable[Found]) -> None:
         """Count which fields the good rows have."""
-        for one, _raw, _columns in found:
+        for one, *_ in found:
             if not isinstance(one, NewPost):
                 continue
             self.taken += 1
@@ -116,14 +120,15 @@ def store(
         if around.stopping():
             raise Stopped
         with around.db.transaction() as session:
-            result, bad = save_found(session, batch, origin, around.clock())
+            result, bad, unclear = save_found(session, batch, origin, around.clock())
             after(session, batch)
         counts.note(batch)
         counts.rows += len(batch)
         counts.saved += result.saved
         counts.known += result.repeats
         counts.aside += len(bad)
-        counts.bad += bad[: max(0, LISTED - len(counts.bad))]
+        counts.calls_aside += len(unclear)
+        counts.bad += [*bad, *unclear][: max(0, LISTED - len(counts.bad))]
 
 
 @dataclass

@@ -215,7 +215,7 @@ class _Reader:
         """Each batch with the place it came to, in one transaction."""
 
         def keep(session: Session, batch: list[Found]) -> None:
-            _, last, _ = batch[-1]
+            last = batch[-1].raw
             self.memory["at"] = self._position(last.values, watermark, key).dump()
             if newest is not None:
                 self.memory["newest"] = newest.dump()
@@ -229,6 +229,8 @@ class _Reader:
             store(self._around, found, origin, counts, keep)
         finally:
             self.look.counts.add(counts)
+        if counts.calls_aside:
+            self.look.notes.append(f"{counts.calls_aside} call-backs set aside")
         if counts.aside:
             bad = counts.bad[0]
             self.look.notes.append(

@@ -28,8 +28,16 @@ FIELDS = (
     "comments",
     "reposts",
     "views",
+    "solved",
+    "satisfaction",
+    "called_at",
+    "call_result",
 )
+#: fields that say what a caller said when called back (spiders.said)
+CALLS = ("solved", "satisfaction", "called_at", "call_result")
 COUNTS = ("likes", "dislikes", "comments", "reposts", "views")
+#: what a cell can say of a call-back; `nothing`: nobody was reached, nobody judged
+SaidWord = Literal["solved", "unsolved", "unknown", "satisfied", "basically", "dissatisfied", "nothing"]
 DEFAULT = Path(__file__).with_name("default.yaml")
 
 
@@ -50,6 +58,10 @@ class Profile(Record):
     encoding: str = Field("", description="Encoding of CSV files; empty: utf-8, then gb18030.")
     require: tuple[str, ...] = Field(("text",), description="Fields without which a row is set aside.")
     columns: dict[str, tuple[str, ...]] = Field(description="Field -> names that its column may have.")
+    says: dict[SaidWord, tuple[str, ...]] = Field(
+        {},
+        description="Further words of this export's call-backs: solved, unsolved, unknown, satisfied, basically, dissatisfied, nothing -> values of its cells.",
+    )
 
     @field_validator("timezone")
     @classmethod

@@ -226,7 +226,7 @@ class Town:
     parents: dict[str, Case] = {}  # noqa: RUF012 (filled by `two_weeks`, one town each)
 
 
-def _done(result: bool) -> None:
+def _done(result: object) -> None:
     assert result
 
 
