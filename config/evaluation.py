@@ -39,8 +39,8 @@ class EvaluationSettings(BaseModel):
         (0.85, 0.70, 0.55), description="Lower ends of 良好, 合格 and 待改进; below the last one is 不合格."
     )
     report_rules: tuple[str, ...] = Field(
-        ("R11",),
-        description="Rules whose clocks are duties to report inside the administration (RP, ground 报告不及时).",
+        (),
+        description="Rules whose clocks are duties to report inside the administration (RP, ground 报告不及时). None of the packaged rules is one: the notice gives no hours, and R11 binds businesses.",
     )
     order_grace_h: float = Field(
         24.0,

@@ -80,6 +80,15 @@ def timeliness(duties: Sequence[Duty], as_of: datetime, id_: str, weight: float,
     return Indicator(id=id_, weight=weight, value=value, n=len(ended), lines=tuple(lines))
 
 
+def no_report(settings: EvaluationSettings) -> Line:
+    """Why RP cannot be computed where no duty to report ran: no rule gives such a time at all, or none was opened."""
+    if settings.report_rules:
+        return line("没有起算的内部报告时限")
+    return line(
+        "通知把“报告不及时”列为问责情形，但没有规定几小时内报告，现行规则中也没有政务舆情上报的时限；本地文件有规定的，写入规则文件并列入 evaluation.report_rules 后即可计算"
+    )
+
+
 def _duty_line(duty: Duty, ratio: float, as_of: datetime) -> Line:
     given: Given = {
         "number": duty.number,
@@ -500,7 +509,7 @@ def evaluate(
         one.id: rounded(one)
         for one in (
             timeliness(facts.duties, facts.as_of, "T", weights["T"], line("没有起算的法定时限")),
-            timeliness(facts.reports, facts.as_of, "RP", weights["RP"], line("没有起算的内部报告时限")),
+            timeliness(facts.reports, facts.as_of, "RP", weights["RP"], no_report(settings)),
             *answers(facts, settings),
             upheld(facts, settings),
             called(said_by(facts, [latest]), settings),

@@ -21,6 +21,7 @@ from reports.evaluation import (
     contacts,
     kept,
     median_hours,
+    no_report,
     on_time,
     overdue,
     rate,
@@ -101,7 +102,7 @@ def row(
     said = sum((said_by(one.part) for one in parts), Said())
     by_id = {
         "T": timeliness(duties, as_of, "T", weights["T"], line("没有起算的法定时限")),
-        "RP": timeliness(reports, as_of, "RP", weights["RP"], line("没有起算的内部报告时限")),
+        "RP": timeliness(reports, as_of, "RP", weights["RP"], no_report(settings)),
         **_read(parts, settings),
         "U": _upheld(parts, settings, as_of),
         "V": called(said, settings),

@@ -334,6 +334,15 @@ def grounds(**more: object) -> dict[str, tuple[int, ...]]:
     return {flag.id: flag.events for flag in evaluate(facts(**more), SETTINGS).flags}
 
 
+def test_without_a_rule_for_reporting_the_reason_is_told() -> None:
+    told = evaluate(facts(), SETTINGS).indicator("RP").missing
+    assert told is not None
+    assert "没有规定几小时内报告" in told.text
+    told = evaluate(facts(), EvaluationSettings(report_rules=("R11",))).indicator("RP").missing
+    assert told is not None
+    assert told.text == "没有起算的内部报告时限"
+
+
 def test_late_reports_are_a_ground() -> None:
     missed = duty(2, None, rule="R11", events=(77,))
     assert grounds(reports=(missed,)) == {"late_report": (77,)}
