@@ -739,7 +739,7 @@ def console() -> None:
         server = scheduler.ConsoleServer(home, now)
         server.start()
         _banner(home, server.address)
-        stop.wait()
+        scheduler.until(stop)
         server.stop()
 
 

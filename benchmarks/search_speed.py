@@ -24,6 +24,7 @@ import httpx
 import uvicorn
 from sqlalchemy import create_engine, text
 
+import scheduler
 from benchmarks.search_stock import AUDIT_KEY, place, stock
 from config.bundle import load_bundle
 from config.keys import Keys
@@ -153,7 +154,13 @@ def serve(url: str, port: int) -> None:
         Keys.derive(b"only for benchmarks, 32 bytes of it"),
         lambda: datetime.now(UTC),
     )
-    uvicorn.run(app, port=port, log_level="error")
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
+    with scheduler.stop_signal() as stop:
+        serving = threading.Thread(target=server.run, daemon=True)
+        serving.start()
+        scheduler.until(stop)  # as the product does
+        server.should_exit = True
+        serving.join()
 
 
 def _served(folder: Path, posts: int) -> None:

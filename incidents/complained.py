@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from config.departments import Departments
 from config.units import Complaint
+from incidents.chunks import chunks
 from incidents.models import Incident, IncidentPost, Judgement, Post
-from incidents.queries import family
+from incidents.queries import families, family
 from incidents.revisions import words_before
 from incidents.states import Assign, Refused, Situation
 
@@ -119,7 +121,15 @@ def _found(departments: Departments, text: Text, district: str) -> list[Complain
 
 #: asked for every message: built once
 _WORDS = (
-    select(Post.id, Post.title, Post.text, Judgement.about, Judgement.tone, Judgement.districts)
+    select(
+        Post.id,
+        Post.title,
+        Post.text,
+        Judgement.about,
+        Judgement.tone,
+        Judgement.districts,
+        IncidentPost.incident_id,
+    )
     .join(IncidentPost, IncidentPost.post_id == Post.id)
     .outerjoin(Judgement, Judgement.post_id == Post.id)
     .where(IncidentPost.incident_id.in_(bindparam("members", expanding=True)))
@@ -143,20 +153,51 @@ def read(
         _WORDS if limit is None else _FIRST_WORDS,
         {"members": family(session, incident_id), **({} if limit is None else {"most": limit})},
     ).all()
+    texts = [text for _, text in _texts(session, rows)]
+    return weigh(departments, texts, district=district, named=situation.named, cleared=situation.cleared)
+
+
+def read_all(
+    session: Session, departments: Departments, about: Mapping[int, tuple[str, Situation]]
+) -> dict[int, Complained]:
+    """The same of many incidents at once, given the district and the situation of each."""
+    heads = families(session, about)
+    mine: dict[int, list[Text]] = {id_: [] for id_ in about}
+    for part in chunks(list(about)):
+        # a family stays together: its posts come in their order
+        members = [id_ for id_, head in heads.items() if head in part]
+        for incident_id, text in _texts(session, session.execute(_WORDS, {"members": members}).all()):
+            mine[heads[incident_id]].append(text)
+    return {
+        id_: weigh(
+            departments,
+            texts,
+            district=about[id_][0],
+            named=about[id_][1].named,
+            cleared=about[id_][1].cleared,
+        )
+        for id_, texts in mine.items()
+    }
+
+
+def _texts(session: Session, rows: Sequence[Any]) -> list[tuple[int, Text]]:
+    """The incident that each post was put into, and its words."""
     before = words_before(session, [row[0] for row in rows])
-    texts = [
-        Text(
-            row[0],
-            row[1],
-            row[2],
-            row[3] or "",
-            row[4] or "",
-            row[5][0] if row[5] and len(row[5]) == 1 else "",
-            before.get(row[0], ()),
+    return [
+        (
+            row[6],
+            Text(
+                row[0],
+                row[1],
+                row[2],
+                row[3] or "",
+                row[4] or "",
+                row[5][0] if row[5] and len(row[5]) == 1 else "",
+                before.get(row[0], ()),
+            ),
         )
         for row in rows
     ]
-    return weigh(departments, texts, district=district, named=situation.named, cleared=situation.cleared)
 
 
 def check_assign(

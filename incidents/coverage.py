@@ -7,7 +7,7 @@ retention removed are no longer counted. Hot titles are no posts and play no par
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import product
@@ -18,7 +18,8 @@ from sqlalchemy.orm import Session
 
 from config.sources import Source
 from incidents.chunks import chunks
-from incidents.models import Incident, IncidentPost, Judgement, Post, SourceState
+from incidents.models import FacetCombo, Incident, IncidentPost, Post, PostFacet, SourceState
+from incidents.queries import families
 from incidents.sources import ANSWERING
 
 #: a cell counts as watched in vain when so many posts were to be expected and none came (chance of that: 5 %)
@@ -122,7 +123,7 @@ def ledger(session: Session, since: datetime, until: datetime) -> Ledger:
         Incident.detected_at < until,
     )
     heads = {row.id: row for row in session.execute(query)}
-    roots = _families(session, heads)
+    roots = families(session, heads)
     found: dict[int, dict[str, Sighting]] = defaultdict(dict)
     told = case((Post.published_estimated.is_(False), Post.published_at))
     for chunk in chunks(sorted(roots)):
@@ -175,20 +176,6 @@ def of_incident(session: Session, incident_id: int) -> tuple[Sighting, ...]:
     )
     rows = [Sighting(*row) for row in session.execute(query)]
     return tuple(sorted(rows, key=lambda one: (one.collected_at, one.source_id)))
-
-
-def _families(session: Session, heads: Collection[int]) -> dict[int, int]:
-    """Each of these incidents, and each that was merged into one of them, with the one that holds its posts now."""
-    found = {id_: id_ for id_ in heads}
-    todo = sorted(heads)
-    while todo:
-        merged: list[tuple[int, int]] = []
-        for chunk in chunks(todo):
-            query = select(Incident.id, Incident.parent_id).where(Incident.parent_id.in_(chunk))
-            merged += [(id_, found[parent]) for id_, parent in session.execute(query) if parent is not None]
-        todo = [id_ for id_, _ in merged if id_ not in found]
-        found.update((id_, root) for id_, root in merged if id_ not in found)
-    return found
 
 
 def _together(a: Sighting, b: Sighting) -> Sighting:
@@ -358,11 +345,13 @@ def _given(
     session: Session, domains: Sequence[str], since: datetime, until: datetime
 ) -> dict[str, Counter[tuple[str, str]]]:
     """Relevant posts of each source by (domain, district), (domain, ANY), (ANY, district) and (ANY, ANY); near-copies count."""
+    # by the combinations that searches count with: three numbers a post instead of its judgement
     query = (
-        select(Post.source_id, Judgement.domain, Judgement.districts, func.count())
-        .join(Judgement, Judgement.post_id == Post.id)
-        .where(Post.fetched_at >= since, Post.fetched_at < until, Judgement.domain.in_(list(domains)))
-        .group_by(Post.source_id, Judgement.domain, Judgement.districts)
+        select(FacetCombo.source_id, FacetCombo.domain, FacetCombo.districts, func.count())
+        .join(PostFacet, PostFacet.combo == FacetCombo.id)
+        .join(Post, Post.id == PostFacet.post_id)
+        .where(Post.fetched_at >= since, Post.fetched_at < until, FacetCombo.domain.in_(list(domains)))
+        .group_by(FacetCombo.id)
     )
     found: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
     for source_id, domain, places, posts in session.execute(query):

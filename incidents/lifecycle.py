@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import and_, bindparam, select
 from sqlalchemy.orm import Session
 
 from config.departments import Departments
 from incidents import complained, events, evidence_due, labels, proposals
+from incidents.chunks import chunks
 from incidents.complained import Complained
 from incidents.models import Deadline, Incident, IncidentEvent, Meta
 from incidents.session import Database
@@ -82,6 +83,15 @@ _HISTORY = (
     .order_by(IncidentEvent.version)
 )
 _HISTORY_FROM = _HISTORY.where(IncidentEvent.version >= bindparam("first"))
+#: the last event of each of these incidents, whose version its row has
+_NEWEST = (
+    select(Incident.id, IncidentEvent.version, IncidentEvent.hash)
+    .join(
+        IncidentEvent,
+        and_(Incident.id == IncidentEvent.incident_id, Incident.version == IncidentEvent.version),
+    )
+    .where(Incident.id.in_(bindparam("about", expanding=True)))
+)
 _LOCKED = select(Incident).where(Incident.id == bindparam("about")).with_for_update()
 _DONE = select(IncidentEvent).where(IncidentEvent.idempotency_key == bindparam("key"))
 
@@ -127,6 +137,18 @@ def situation_of(session: Session, incident_id: int) -> Situation:
     return now
 
 
+def situations_of(session: Session, incident_ids: Sequence[int]) -> dict[int, Situation]:
+    """The folds of many incidents: one question tells which of them are known already as they are now."""
+    found: dict[int, Situation] = {}
+    for chunk in chunks(incident_ids):
+        for id_, version, hash_ in session.execute(_NEWEST, {"about": chunk}):
+            with _KNOWN_LOCK:
+                known = _KNOWN.get(id_)
+            if known is not None and known[:2] == (version, hash_):
+                found[id_] = known[2]
+    return {id_: found[id_] if id_ in found else situation_of(session, id_) for id_ in incident_ids}
+
+
 def complained_of(
     session: Session,
     departments: Departments,
@@ -138,6 +160,15 @@ def complained_of(
     """Whom an incident complains about, by its posts (or its first `limit`) and by what people said."""
     situation = situation_of(session, incident_id)
     return complained.read(session, departments, incident_id, district, situation, limit=limit)
+
+
+def complained_of_all(
+    session: Session, departments: Departments, districts: Mapping[int, str]
+) -> dict[int, Complained]:
+    """Whom each of these incidents complains about; `districts` has the district of each."""
+    situations = situations_of(session, list(districts))
+    about = {id_: (district, situations[id_]) for id_, district in districts.items()}
+    return complained.read_all(session, departments, about)
 
 
 def situation_then(session: Session, incident_id: int, seq: int) -> Situation:

@@ -69,6 +69,7 @@ class Post(Base):
     __table_args__ = (
         UniqueConstraint("source_id", "external_id", name="uq_post_source_external"),
         Index("ix_post_published", "published_at"),
+        Index("ix_post_fetched", "fetched_at"),
         Index(
             "ix_post_unjudged",
             "id",

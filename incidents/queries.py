@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Text, and_, bindparam, cast, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
+from incidents.chunks import chunks
 from incidents.models import Deadline, Incident, IncidentEvent, IncidentHour, IncidentPost, Judgement, Post
 from incidents.revisions import RevisionView, last_edits
 from incidents.states import OPEN_STATES, State
@@ -191,6 +192,20 @@ def family(session: Session, incident_id: int) -> list[int]:
         children = list(session.scalars(_CHILDREN, {"parents": todo}))
         todo = [child for child in children if child not in found]
         found += todo
+    return found
+
+
+def families(session: Session, heads: Collection[int]) -> dict[int, int]:
+    """Each of these incidents, and each that was merged into one of them, with the one that holds its posts now."""
+    found = {id_: id_ for id_ in heads}
+    todo = sorted(heads)
+    while todo:
+        merged: list[tuple[int, int]] = []
+        for chunk in chunks(todo):
+            query = select(Incident.id, Incident.parent_id).where(Incident.parent_id.in_(chunk))
+            merged += [(id_, found[parent]) for id_, parent in session.execute(query) if parent is not None]
+        todo = [id_ for id_, _ in merged if id_ not in found]
+        found.update((id_, root) for id_, root in merged if id_ not in found)
     return found
 
 

@@ -299,6 +299,30 @@ def test_the_posts_of_a_merged_incident_count(db: Database, post: Posts, jinan: 
         assign(db, parent, Assign("market-regulation"))
 
 
+def test_many_are_read_as_each_would_be(any_db: Database, post: Posts, jinan: Departments) -> None:
+    any_db.know(jinan)
+    first = incident_of(any_db, post, "投诉市场监管局", "市教育局的政策不公平")
+    second = incident_of(any_db, post, "投诉市卫健委", "公交站牌坏了")
+    third = incident_of(any_db, post, "停水三天无人管")
+    assign(any_db, first, NameComplained(("police",), ("market-regulation",), "是投诉到市场监管局"))
+    with any_db.transaction() as session:
+        assert lifecycle.handle(session, third, Merge(second), actor="lin", channel="console", now=NOW)
+    districts = {first: "历下区", second: "", third: "市中区"}
+    for _ in range(2):  # the second time the folds are known
+        with any_db.reading() as session:
+            together = lifecycle.complained_of_all(session, jinan, districts)
+            alone = {
+                id_: lifecycle.complained_of(session, jinan, id_, place) for id_, place in districts.items()
+            }
+        assert together == alone
+    assert together[first].named == ("police",)
+    assert together[second].units
+    assign(any_db, first, NameComplained((), (), "并非投诉市公安局"), minutes=2)
+    with any_db.reading() as session:
+        assert lifecycle.complained_of_all(session, jinan, {first: "历下区"})[first].named == ()
+        assert lifecycle.complained_of_all(session, jinan, {}) == {}
+
+
 def test_an_installation_is_opened_with_its_departments(tmp_path: object) -> None:
     home = open_installation(None, data_dir=tmp_path, config_dir=tmp_path)
     try:

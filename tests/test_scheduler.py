@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -252,6 +253,24 @@ def test_the_last_cry_goes_to_who_stood_in_when_the_watch_last_looked(
     house._guarded(watch)
     house._hung("tick", 31)
     assert cried == [person, other]
+
+
+def test_what_stays_is_looked_through_by_no_collection_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+    stop = threading.Event()
+
+    def wait(_: float) -> bool:
+        looks.append(1)
+        return len(looks) > 8
+
+    monkeypatch.setattr(stop, "wait", wait)
+    monkeypatch.setattr("scheduler.time.monotonic", lambda: float(len(looks)))
+    frozen = gc.get_freeze_count()
+    try:
+        scheduler.until(stop)
+        assert gc.get_freeze_count() > frozen + 10_000  # of this process: modules, at least
+    finally:
+        gc.unfreeze()
 
 
 def test_the_last_cry_of_a_job_that_hangs_says_what_others_fail_of(

@@ -19,7 +19,7 @@ from console.live import stream
 from console.render import page
 from console.rights import complained_of, hidden, kept_from, may_act, may_answer
 from console.views.proposals import cards
-from incidents import beats, desk, outbox, sources
+from incidents import beats, desk, lifecycle, outbox, sources
 from incidents.complained import Complained
 from incidents.queries import IncidentView
 from incidents.session import Database, Session
@@ -60,9 +60,13 @@ class Proposal:
         return bool(self.ticked(draft) - {item.id for item in self.suggestion.co})
 
 
-def propose(here: Visit, incident: IncidentView) -> Proposal:
-    """Which department the rules name for this incident, why, and who has to stand back."""
-    departments, about = here.console.bundle.departments, complained_of(here, incident)
+def propose(here: Visit, incident: IncidentView, about: Complained | None = None) -> Proposal:
+    """Which department the rules name for this incident, why, and who has to stand back.
+
+    `about`: whom it complains about, where that was read for many incidents at once.
+    """
+    departments = here.console.bundle.departments
+    about = complained_of(here, incident) if about is None else about
     barred = frozenset(
         unit.id for unit in departments.departments if departments.touched(unit.id, about.units)
     )
@@ -79,6 +83,10 @@ def _model(here: Visit) -> dict[str, Any]:
     with here.console.db.reading() as session:
         found = desk.desk(session, now, department=here.department, limit=MOST_SHOWN)
         rows = [row for row in found if row.incident.id not in away and not kept_from(here, row.incident)]
+        confirmed = [row.incident for row in rows if row.incident.state == "confirmed"]
+        blamed = lifecycle.complained_of_all(
+            session, here.console.bundle.departments, {one.id: one.district for one in confirmed}
+        )
         model: dict[str, Any] = {
             "mark": _mark(here, session),
             # a desk that cannot show all still counts all; clerks see all of theirs
@@ -113,9 +121,7 @@ def _model(here: Visit) -> dict[str, Any]:
         "open": totals.open if totals else len(rows),
         "waiting": len(groups["wait"]),
         "may_ack": [row.incident.id for row in groups["wait"] if may_act(here, "ack", row.incident)],
-        "suggest": {
-            row.incident.id: propose(here, row.incident) for row in rows if row.incident.state == "confirmed"
-        },
+        "suggest": {one.id: propose(here, one, blamed[one.id]) for one in confirmed},
         "departments": here.console.bundle.departments.departments,
         "reasons": FALSE_ALARM_REASONS,
         "mail_off": not settings.mail.host,
