@@ -30,6 +30,8 @@ _LEVELS = ("general",) * 12 + ("serious",) * 5 + ("major",) * 2 + ("critical",)
 _FAULTS: tuple[Mood, ...] = ("retry", "refused", "lost", "taken", "crash_before", "crash_after")
 #: open matters besides the touched ones that are looked at in each minute
 _SAMPLE = 5
+#: messages that a channel remembers, some two days of them
+_MESSAGES = 2000
 #: after its end a matter is remembered for so long, then only the database knows it
 _REMEMBERED = timedelta(days=2)
 
@@ -141,7 +143,7 @@ class Soak:
                 del self.h.model.matters[number], self.ended[number]
                 self.h.world.matters.remove(number)
         for line in self.h.world.lines.values():
-            line.arrived.clear()
+            line.forget(_MESSAGES)
 
 
 def _memory() -> float:

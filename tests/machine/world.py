@@ -94,10 +94,16 @@ class Line:
         self.moods: deque[Mood] = deque()
         self.arrived: list[Arrived] = []
         self._there: dict[str, str] = {}
+        self._taken = 0
 
     def robot(self, recipient: str) -> str:
         """One counter a recipient."""
         return f"{self.name}:{recipient}"
+
+    def forget(self, most: int) -> None:
+        """Remember only the newest messages, as every service does; for runs of many days."""
+        self.arrived.clear()
+        self._there = dict(list(self._there.items())[-most:])
 
     def check(self) -> SendResult:
         """Always well."""
@@ -122,7 +128,8 @@ class Line:
         return Unknown("no answer") if mood == "taken" else Sent(self._there[letter.outbox_id])
 
     def _take(self, letter: Letter) -> None:
-        self._there.setdefault(letter.outbox_id, f"{letter.recipient}:{len(self._there) + 1:06d}")
+        self._taken += 1
+        self._there.setdefault(letter.outbox_id, f"{letter.recipient}:{self._taken:06d}")
         self.arrived.append(
             Arrived(
                 self.name,
