@@ -430,6 +430,15 @@ class Say:
         """A sentence of a stored evaluation in the reader's language."""
         return evaluation_words.say(line["text"], line["given"], self.here.lang)
 
+    def gist(self, indicator: dict[str, Any]) -> str:
+        """The arithmetic of a stored indicator in one sentence."""
+        lines = [(line["text"], line["given"]) for line in indicator["lines"]]
+        return evaluation_words.gist(indicator["id"], lines, self.here.lang)
+
+    def half_life(self, hours: float) -> str:
+        """How long the talk took to halve."""
+        return evaluation_words.half_life(hours, self.here.lang)
+
     def evaluation(self, table: str, code: str) -> str:
         """What a code of an evaluation is called."""
         return evaluation_words.word(table, code, self.here.lang)

@@ -316,6 +316,63 @@ def touched(session: Session, since: datetime, until: datetime) -> list[int]:
     return sorted(roots(session, found))
 
 
+@dataclass(frozen=True)
+class Human:
+    """What people said of one incident: the score of its evaluation (0 to 100; None: none in force) and ratings of the latest
+    round that anybody rated."""
+
+    number: str
+    score: float | None
+    ratings: tuple[Rating, ...]
+
+
+def human(session: Session, numbers: Sequence[str], as_of: datetime) -> dict[str, Human]:
+    """What people had said of these incidents by `as_of`; a reopening takes the score away. Incidents without a word are left out."""
+    names: dict[int, str] = {}
+    scores: dict[int, float] = {}
+    for chunk in chunks(sorted(set(numbers))):
+        known = select(Incident.id, Incident.number).where(Incident.number.in_(chunk))
+        names |= {row[0]: row[1] or "" for row in session.execute(known)}
+    for part in chunks(sorted(names)):
+        query = select(IncidentEvent.incident_id, IncidentEvent.kind, IncidentEvent.payload).where(
+            IncidentEvent.incident_id.in_(part),
+            IncidentEvent.kind.in_(("evaluated", "reopened")),
+            IncidentEvent.occurred_at <= as_of,
+        )
+        for incident_id, kind, payload in session.execute(query.order_by(IncidentEvent.seq)):
+            number = incident_id or 0
+            scores.pop(number, None)
+            if kind == "evaluated" and payload.get("score") is not None:
+                scores[number] = float(payload["score"])
+    found = {}
+    given = ratings.ratings_of(session, sorted(names))
+    for number, name in names.items():
+        rated = [one for one in given.get(number, ()) if one.rated_at <= as_of]
+        latest = max((one.round for one in rated), default=0)
+        mine = tuple(one for one in rated if one.round == latest)
+        if number in scores or mine:
+            found[name] = Human(name, scores.get(number), mine)
+    return found
+
+
+def answered_in(session: Session, since: datetime, until: datetime) -> dict[str, str]:
+    """Incidents (roots of merged ones) that were answered between these instants: number -> title."""
+    answered = select(IncidentEvent.incident_id).where(
+        IncidentEvent.kind == "responded",
+        IncidentEvent.occurred_at >= since,
+        IncidentEvent.occurred_at < until,
+        IncidentEvent.incident_id.is_not(None),
+    )
+    ids = roots(session, {int(one) for one in session.scalars(answered) if one is not None})
+    found: dict[str, str] = {}
+    for chunk in chunks(sorted(ids)):
+        query = select(Incident.number, Incident.title).where(
+            Incident.id.in_(chunk), Incident.number.is_not(None)
+        )
+        found |= {row[0] or "": row[1] for row in session.execute(query)}
+    return found
+
+
 def roots(session: Session, ids: Iterable[int]) -> set[int]:
     """Where these incidents' matters are now: themselves, or what they were merged into; false alarms are left out."""
     todo, found, seen = set(ids), set[int](), set[int]()

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session, aliased
 
+from incidents.chunks import chunks
 from incidents.models import EvaluationRun, Incident
 from incidents.states import State
 
@@ -148,9 +149,13 @@ def due(session: Session, now: datetime, limit: int) -> list[int]:
 
 def of_incidents(session: Session, numbers: Sequence[str]) -> dict[str, Run]:
     """The newest revision of each of these incidents that was evaluated."""
-    found = {}
-    for number in numbers:
-        run = latest(session, "incident", number)
-        if run is not None:
-            found[number] = run
+    found: dict[str, Run] = {}
+    for chunk in chunks(sorted(set(numbers))):
+        newest = (
+            select(func.max(EvaluationRun.id))
+            .where(EvaluationRun.scope == "incident", EvaluationRun.subject.in_(chunk))
+            .group_by(EvaluationRun.subject)
+        )
+        for row in session.scalars(select(EvaluationRun).where(EvaluationRun.id.in_(newest))):
+            found[row.subject] = _view(row)
     return found

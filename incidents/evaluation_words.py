@@ -6,7 +6,7 @@ A value `kind:code` (element:cause, rubric:untrue) is itself a word.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from config.i18n import translator
@@ -73,6 +73,8 @@ CAUTIONS = (
     "对出面回应的工作人员要给予自主空间，宽容失误（国办发〔2016〕61号）；被评单位可以申诉。",
     "任何单一数字都不能触发通报批评、约谈整改，须由具名人员决定。",
 )
+#: the step of F that names an element that is not there
+LACKING = "缺：{element}"
 _WORDS = {"element": ELEMENTS, "rubric": RUBRIC, "item": ITEMS}
 TABLES: dict[str, dict[str, str]] = {
     "indicator": INDICATORS,
@@ -103,6 +105,30 @@ def say(text: str, given: Mapping[str, Any], language: str) -> str:
         return translate(_WORDS[kind][code]) if isinstance(one, str) and code in _WORDS.get(kind, {}) else one
 
     return translate(text).format(**{name: value(one) for name, one in given.items()})
+
+
+def gist(indicator: str, lines: Sequence[tuple[str, Mapping[str, Any]]], language: str) -> str:
+    """The arithmetic of an indicator in one sentence: its last step; of F the sum and what is missing."""
+    if not lines:
+        return ""
+    if indicator != "F":
+        return say(*lines[-1], language)
+    translate = translator("incidents", language)
+    lacking = [str(given["element"]) for text, given in lines if text == LACKING]
+    total = say(*lines[0], language)
+    if not lacking:
+        return total
+    comma, colon = (", ", "; ") if language.startswith("en") else ("、", "；")
+    named = comma.join(translate(ELEMENTS.get(one.partition(":")[2], one)) for one in lacking)
+    return total + colon + translate("缺：{element}").format(element=named)
+
+
+def half_life(hours: float, language: str) -> str:
+    """How long it took until six hours brought at most half of what the last six before the answer had brought."""
+    translate = translator("incidents", language)
+    if hours < 1:
+        return translate("回应后最初 6 小时内")
+    return translate("{n} 小时").format(n=f"{hours:g}")
 
 
 def word(table: str, code: str, language: str) -> str:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from config.bundle import Bundle
 from incidents import weekly_numbers as numbers
 from incidents.session import Session
+from reports import evaluation_part
 from reports.duties import by_rule, departments, links
 from reports.hot import hot_lists
 from reports.matters import Desk
@@ -69,6 +70,7 @@ def build(session: Session, bundle: Bundle, kind: Kind, name: str, now: datetime
         blind=blind_spots(session, bundle, period),
         judging=model_figures(session, bundle),
         charges=charges(session, bundle, period, now),
+        evaluation=evaluation_part.of_period(session, bundle, period, now),
         **desk.matters(),
     )
 

@@ -131,6 +131,49 @@ def days_chart(
     return _png(figure)
 
 
+def answer_chart(
+    bars: Sequence[tuple[int, int, int]],
+    hours: int,
+    names: tuple[str, str, str],
+    days: Sequence[tuple[int, str]],
+) -> bytes:
+    """Posts of each stretch of `hours` hours around an answer: (hours from it, posts, of these negative).
+
+    `names`: legend texts of negative, others, the answer. `days`: ticks as (hours from the answer, text).
+    """
+    figure, axes = _canvas(250)
+    places = [at + hours / 2 for at, _posts, _negative in bars]
+    bad = [negative for _at, _posts, negative in bars]
+    rest = [posts - negative for _at, posts, negative in bars]
+    for layer, below, colour, hatch, name in (
+        (bad, [0] * len(bad), _NEG, "", names[0]),
+        (rest, bad, _POS, "..", names[1]),
+    ):
+        axes.bar(
+            places, layer, hours * 0.8, below,
+            color=colour, hatch=hatch, edgecolor="#56657a", linewidth=0.5, label=name,
+        )  # fmt: skip
+    axes.axvline(0, color=_INK, linestyle=(0, (4, 2)), linewidth=1.4, label=names[2])
+    axes.set_ylim(0, max([posts for _at, posts, _negative in bars] + [1]) * 1.12)
+    axes.set_xlim(bars[0][0] - hours / 2, bars[-1][0] + hours * 1.5)
+    axes.set_xticks([at for at, _text in days], [text for _at, text in days])
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.grid(axis="y", color=_GRID, linewidth=0.7)
+    _letter(axes, 11)
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.01, 1.0),
+        ncols=3,
+        frameon=False,
+        prop=_font(11.5),
+        handlelength=1.8,
+        columnspacing=1.3,
+        handletextpad=0.5,
+        borderpad=0.2,
+    )
+    return _png(figure)
+
+
 def pairs_chart(
     labels: Sequence[str], now: Sequence[int], before: Sequence[int], names: tuple[str, str]
 ) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from reports import evaluation_words
 from reports.layout import Edition, footer, groups, notices, sections, tone_line
 from reports.model import ReportModel
 from reports.special_words import step_sentence
@@ -58,7 +59,7 @@ def table_block(table: Table, limit: int | None = None) -> Block:
     return Block(
         "table",
         heads=tuple(table.columns[index].short for index in shown),
-        rights=tuple(table.columns[index].kind in ("count", "share", "hours") for index in shown),
+        rights=tuple(table.columns[index].kind in ("count", "share", "hours", "number") for index in shown),
         wides=tuple(table.columns[index].wide for index in shown),
         rows=tuple(tuple(row[index].text for index in shown) for row in table.rows[:limit]),
     )
@@ -136,6 +137,8 @@ def _section(
     if section == "departments":
         charged = [Block("small", line) for line in words.charges()]
         return [*table("departments"), Block("small", words.departments_note()), *charged]
+    if section == "evaluation":
+        return _evaluation(words, made, chart("trend.png"))
     own = [Block("para", words.coverage()), *table("sources")]
     return own + [Block("para", line) for line in words.own_errors()]
 
@@ -161,6 +164,17 @@ def _matters(model: ReportModel, words: Words) -> list[Block]:
             blocks.append(Block("matter", line.title, tags, words.matter(line)))
         blocks += _rest(words, len(lines))
     return blocks or [Block("para", _("本周没有新发现、升温或办结的事件。"))]
+
+
+def _evaluation(words: Words, made: dict[str, Table], chart: list[Block]) -> list[Block]:
+    found = evaluation_words.trends(words)
+    told = [Block("para", evaluation_words.trend_sentence(words, line)) for line in found[: words.limit]]
+    blocks = [Block("para", line) for line in evaluation_words.lead(words)]
+    blocks += [table_block(made[name]) for name in ("units", "indicators", "case") if name in made]
+    if told:
+        blocks += [*([_h2(words, 0, words._("回应后的舆情走势"))] if "units" in made else []), *chart, *told]
+    blocks += _rest(words, len(found))
+    return blocks + [Block("small", line) for line in evaluation_words.notes(words)]
 
 
 def _topics(model: ReportModel, words: Words) -> list[Block]:

@@ -35,6 +35,8 @@ AT_ONCE = 25
 LATE_DATA = timedelta(days=35)
 AGAIN = timedelta(hours=24)
 PERIODS = ("week", "month")
+#: a year is long to compute: only where a yearly report is wanted, and looked at again so seldom
+AGAIN_YEAR = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -234,7 +236,7 @@ def period_now(
     span = span_of(name, now, ZoneInfo(bundle.settings.city.timezone))
     settings = bundle.settings.evaluation
     found = evaluation_numbers.touched(session, span.since, span.until)
-    cases = [facts for one in found if (facts := _facts(session, settings, one, span.as_of)) is not None]
+    cases = (facts for one in found if (facts := _facts(session, settings, one, span.as_of)) is not None)
     every = rows(
         cases,
         span.since,
@@ -260,9 +262,9 @@ def _before(given: Mapping[int, Sequence[Rating]], as_of: datetime) -> dict[int,
 
 
 def _spans(bundle: Bundle, now: datetime) -> Iterable[Span]:
-    """Whole weeks and months that ended not long ago."""
+    """Whole weeks and months, and years where a report of them is wanted, that ended not long ago."""
     zone = ZoneInfo(bundle.settings.city.timezone)
-    for kind in PERIODS:
+    for kind in (*PERIODS, *(("year",) if bundle.settings.reports.yearly_at else ())):
         span = span_of(name_before(kind, now.astimezone(zone).date()), now, zone)
         while now < span.until + LATE_DATA:
             yield span
@@ -291,7 +293,9 @@ def _keep_period(db: Database, bundle: Bundle, span: Span, now: datetime) -> str
             model=found.stored(),
             final_before=bool(known and known.model.get("final")),
             version=0,
-            next_at=now + AGAIN if now < span.until + LATE_DATA else None,
+            next_at=now + (AGAIN_YEAR if span.kind == "year" else AGAIN)
+            if now < span.until + LATE_DATA
+            else None,
             now=now,
         )
     return run.kind if new else ""

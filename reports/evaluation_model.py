@@ -207,6 +207,44 @@ class PeriodEvaluation(_Part):
         return digest_of(self.stored())
 
 
+class HumanForm(_Part):
+    """What people said, beside the computed score and never part of it; nobody is named. Means over incidents that have a word."""
+
+    scored: int  # incidents with a score 0..100 in force
+    score: float | None
+    rated: int  # incidents that reviewers rated
+    raters: int
+    total: float | None  # mean over incidents of the mean over reviewers, -41..41
+    colour: str  # blue | yellow | orange | red, "" for none
+    improper: int  # reviewers who found an answer improper
+
+
+class TrendLine(_Part):
+    """What became of the talk after the answer to one incident, whose three days after it ended in the period."""
+
+    number: str
+    title: str
+    department: str
+    trend: Trend
+
+
+class EvaluationPart(_Part):
+    """What a report says of the response. Restricted matters are counted in the figures and named nowhere.
+
+    `computed` False: the evaluation of this period has not been computed yet, so that nothing is said of it.
+    """
+
+    computed: bool
+    min_cases: int
+    as_of: datetime
+    rows: tuple[UnitRow, ...] = ()
+    human: dict[str, HumanForm] = {}  # by department; of a special report under ""
+    agreement: tuple[Agreement, ...] = ()
+    trends: tuple[TrendLine, ...] = ()
+    untold: int = 0  # restricted matters that the figures hold
+    case: CaseEvaluation | None = None  # of a special report
+
+
 def digest_of(said: dict[str, Any]) -> str:
     """SHA-256 of everything but the time of looking."""
     content = {name: value for name, value in said.items() if name != "as_of"}

@@ -6,7 +6,7 @@ Rows come in the order of the configuration. There is no rank, and below the min
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from statistics import mean, variance
@@ -64,11 +64,14 @@ def shares(facts: Facts, since: datetime, until: datetime, settings: EvaluationS
     answered = facts.answer is not None and since <= facts.answer[1] < until
     watched = facts.answer is not None and since <= facts.answer[1] + AFTER_TO * HOUR < until
     holder = facts.answered_by or facts.department
+    told = trend_of(facts, settings) if watched else None
+    # a year has tens of thousands of cases: what only the trend is made of is not kept
+    whole = replace(facts, posts=(), peers=())
     if answered or watched or everything.call_backs:
         names.add(holder)
     found = []
     for name in sorted(names):
-        part = between(facts, since, until, name)
+        part = between(whole, since, until, name)
         lead = name == holder
         if not lead:
             # calls and the public's talk are about the department that has the matter
@@ -81,9 +84,9 @@ def shares(facts: Facts, since: datetime, until: datetime, settings: EvaluationS
             Share(
                 name,
                 lead,
-                facts,
+                whole,
                 part,
-                trend_of(facts, settings) if watched and lead else None,
+                told if lead else None,
                 bool(part.replies) or (answered and lead),
                 ran_out,
             )
@@ -237,7 +240,7 @@ def pooled(found: Sequence[Estimate], least: int) -> Estimate | None:
 
 
 def rows(
-    cases: Sequence[Facts],
+    cases: Iterable[Facts],
     since: datetime,
     until: datetime,
     as_of: datetime,

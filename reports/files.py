@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from reports import evaluation_words
 from reports.document import document
 from reports.docx import as_docx
 from reports.layout import Edition, footer, notices
@@ -33,7 +34,13 @@ def write(
     at = model.generated_at.astimezone(whole.zone)
     charts = [(image.name, image.alt, image.png) for image in rendered.images]
     paper = document(model, short, edition, charts, issuer)
-    told = (*notices(model, whole, edition), *whole.summary(), whole.audit(), *footer(model, whole))
+    told = (
+        *notices(model, whole, edition),
+        *whole.summary(),
+        whole.audit(),
+        *footer(model, whole),
+        *evaluation_words.notes(whole),
+    )
     return Written(
         rendered,
         {

@@ -91,6 +91,7 @@ def sections(model: ReportModel, words: Words) -> list[Section]:
         ("links", _("响应用时"), any(link.n or link.waiting for link in model.links)),
         ("clocks", _("法定时限"), bool(model.rules or model.missed)),
         ("departments", _("部门办理"), bool(model.departments)),
+        ("evaluation", _("回应效果评估"), model.evaluation is not None),
         ("own", _("监测覆盖与自查"), not special),
     ]
     numerals = "一二三四五六七八九十" if words.chinese else "123456789"

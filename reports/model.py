@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from reports.evaluation_model import EvaluationPart
 from reports.period import Kind
 
 
@@ -356,11 +357,12 @@ class ReportModel(_Part):
     heads: tuple[DayHead, ...] = ()  # of each day that is over; days before the first event are left out
 
     steps: tuple[StepLine, ...] = ()  # of a special report
-    # as of the writing; see reports.self_check
+    # as of the writing; see reports.self_check and reports.evaluation_part
     last_year: LastYear | None = None
     blind: BlindSpots | None = None
     judging: ModelFigures | None = None
     charges: Charges | None = None
+    evaluation: EvaluationPart | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -421,7 +423,7 @@ class ReportModel(_Part):
         """
         today = (
             "generated_at", "rules_version", "department_names", "partly_deleted", "sources",
-            "last_year", "blind", "judging", "charges",
+            "last_year", "blind", "judging", "charges", "evaluation",
         )  # fmt: skip
         content = {key: value for key, value in self.stored().items() if key not in today}
         content.pop("heads")  # `audit` seals them

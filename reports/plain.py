@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from reports import evaluation_words
 from reports.kinds import slots
 from reports.layout import Edition, footer, notices, sections, tone_line
 from reports.model import CountRow, ReportModel
@@ -131,6 +132,22 @@ def _own_text(model: ReportModel, words: Words) -> list[str]:
     return [words.coverage(), *sources, *words.own_errors()]
 
 
+def _evaluation_text(model: ReportModel, words: Words) -> list[str]:
+    part = model.evaluation
+    case = part.case if part else None
+    lines = evaluation_words.lead(words)
+    lines += [evaluation_words.unit_sentence(words, row) for row in evaluation_words.units(words)]
+    for one in case.indicators if case else ():
+        lines.append(
+            f"{one.id} {evaluation_words.name(words, 'indicator', one.id)}"
+            f"  {evaluation_words.figure(one)}  {evaluation_words.reason(words, one)}"
+        )
+    found = evaluation_words.trends(words)
+    lines += [evaluation_words.trend_sentence(words, line) for line in found[: words.limit]]
+    lines += filter(None, [words.rest(len(found)), evaluation_words.bars_alt(words)])
+    return [*lines, *evaluation_words.notes(words)]
+
+
 def _steps_text(model: ReportModel, words: Words) -> list[str]:
     return [step_sentence(words, step) for step in model.steps]
 
@@ -143,5 +160,6 @@ _SECTION_TEXT: dict[str, Callable[[ReportModel, Words], list[str]]] = {
     "links": lambda model, words: [words.link_sentence(link) for link in model.links],
     "clocks": _clocks_text,
     "departments": _departments_text,
+    "evaluation": _evaluation_text,
     "own": _own_text,
 }

@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import css_inline
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from reports.charts import days_chart, pairs_chart
+from reports import evaluation_words
+from reports.charts import answer_chart, days_chart, pairs_chart
 from reports.kinds import slot_name, slots
 from reports.layout import Edition, footer, groups, notices, sections, tone_line
 from reports.model import CountRow, ReportModel
@@ -83,7 +85,7 @@ def render(model: ReportModel, edition: Edition, language: str) -> Rendered:
     subject = _subject(whole, edition)
 
     def html(words: Words, source: Callable[[Image], str]) -> str:
-        places = {"days": "", "domains": ""} | {
+        places = {"days": "", "domains": "", "trend": ""} | {
             image.name.removesuffix(".png"): source(image) for image in images
         }
         return _INLINER.inline(
@@ -142,6 +144,7 @@ def _context(model: ReportModel, words: Words, edition: Edition) -> dict[str, ob
         "shown_topics": TOPICS,
         "step_sentence": step_sentence,
         "slots": slots(model),
+        "effect": evaluation_words,
     }
 
 
@@ -172,4 +175,27 @@ def _images(model: ReportModel, words: Words) -> tuple[Image, ...]:
             (_("本周"), _("上周")),
         )
         found.append(Image("domains.png", words.domains_alt(rows), png))
+    found += _answer_image(words)
     return tuple(found)
+
+
+def _answer_image(words: Words) -> list[Image]:
+    """Posts around the answer, of a special report."""
+    _ = words._
+    shown = [
+        line.trend for line in evaluation_words.trends(words) if any(bar.posts for bar in line.trend.bars)
+    ]
+    if not shown:
+        return []
+    trend = shown[0]
+    bars = [(bar.at, bar.posts, bar.negative) for bar in trend.bars]
+    last = bars[-1][0] + trend.hours
+    day = timedelta(hours=1)
+    ticks = [
+        (at, (trend.answered_at + at * day).astimezone(words.zone).strftime("%m-%d %H:%M"))
+        for at in (-24, *range(0, last + 1, 48))
+    ]
+    names = (_("负面"), _("其他"), _("首次回应"))
+    return [
+        Image("trend.png", evaluation_words.bars_alt(words), answer_chart(bars, trend.hours, names, ticks))
+    ]

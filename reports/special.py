@@ -18,6 +18,7 @@ from incidents import weekly_numbers as numbers
 from incidents.session import Database, Session
 from incidents.trouble import Problem
 from incidents.weekly_numbers import FamilyCell
+from reports import evaluation_part
 from reports.delivery import Issue, ReportSummary, font_dir, hand_out
 from reports.duties import by_rule, departments, links
 from reports.files import write
@@ -103,6 +104,7 @@ def build_special(session: Session, bundle: Bundle, number: str, now: datetime) 
         audit=AuditHead(seq=head.seq, hash=head.hash),
         partly_deleted=False,
         steps=_steps(desk),
+        evaluation=evaluation_part.of_incident(session, bundle, incident.id, now),
     )
 
 

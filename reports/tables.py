@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import Literal
 
+from incidents import evaluation_words as evaluation_names
+from reports import evaluation_words
+from reports.evaluation_model import Estimate, UnitRow
 from reports.model import CountRow, DayRow, IncidentLine, ReportModel
 from reports.special_words import step_name
 from reports.words import Words
 
-#: text | whole number | share 0..1 | hours | local time | local date
-Kind = Literal["text", "count", "share", "hours", "time", "date"]
+#: text | whole number | number | share 0..1 | hours | local time | local date
+Kind = Literal["text", "count", "share", "hours", "time", "date", "number"]
 Value = str | int | float | datetime | date | None
 
 
@@ -55,6 +58,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     sheet_only: bool = False
+    page_only: bool = False  # the same figures stand in another sheet
 
 
 class Cells:
@@ -329,13 +333,13 @@ def _links(model: ReportModel, words: Words, c: Cells) -> Table:
         "links",
         _("响应用时"),
         (
-            Column(_("环节"), wide=2),
+            Column(_("环节"), wide=1.9),
             Column(_("责任方"), wide=1.2, sheet_only=True),
             Column(_("完成（次）"), "count", 0.8),
-            Column(_("中位数（小时）"), "hours", 1.2),
-            Column(_("最慢（小时）"), "hours", 1.2),
+            Column(_("中位数（小时）"), "hours", 1.4),
+            Column(_("最慢（小时）"), "hours", 1.4),
             Column(_("最慢事件"), wide=1.4),
-            Column(_("等待（件）"), "count", 0.8),
+            Column(_("等待（件）"), "count", 0.6),
             Column(_("最久等待（小时）"), "hours", 1.2, sheet_only=True),
             Column(_("等待事件"), wide=1.4, sheet_only=True),
         ),
@@ -434,11 +438,11 @@ def _departments(model: ReportModel, words: Words, c: Cells) -> Table:
             Column(_("交办（件）"), "count"),
             Column(_("退回（件）"), "count", sheet_only=True),
             Column(_("回应（件）"), "count"),
-            Column(_("中位数（小时）"), "hours", 1.3),
+            Column(_("中位数（小时）"), "hours", 1.7),
             Column(_("最慢（小时）"), "hours", 1.3, sheet_only=True),
-            Column(_("时限按时（项）"), "count"),
-            Column(_("时限超时（项）"), "count"),
-            Column(_("按时率"), "share", 1.5),
+            Column(_("时限按时（项）"), "count", 1.2),
+            Column(_("时限超时（项）"), "count", 1.2),
+            Column(_("按时率"), "share", 1.2),
             Column(_("在办（件）"), "count"),
             Column(_("事件"), wide=1.6, sheet_only=True),
         ),
@@ -498,6 +502,254 @@ def _charges(model: ReportModel, words: Words, c: Cells) -> Table:
                 c.numbers(line.numbers),
             )
             for line in units
+        ),
+        sheet_only=True,
+    )
+
+
+def _effect(model: ReportModel, words: Words, c: Cells) -> Table:
+    """Departments by domain, every figure; pages show _units and _indicators."""
+    _ = words._
+    part = model.evaluation
+    few = _("数据不足")
+
+    def share(value: float | None, text: str) -> Cell:
+        return Cell(few if value is None else round(value, 4), text)
+
+    def changed(value: float | None) -> Cell:
+        return Cell(None if value is None else round(value, 4), "—" if value is None else f"{value:+.0%}")
+
+    def row(one: UnitRow) -> tuple[Cell, ...]:
+        form = part.human.get(one.department) if part and not one.domain else None
+        rates = {rate.id: rate for rate in one.rates}
+        cells = [
+            c.text(evaluation_words.unit(words, one)),
+            c.text(words.domain(one.domain) if one.domain else _("全部领域")),
+            c.count(one.cases),
+            Cell(round(one.computable, 4), f"{one.computable:.0%}"),
+            share(one.total, evaluation_words.total(words, one)),
+            c.text(evaluation_words.name(words, "band", one.band)),
+            Cell(form.score if form else None, evaluation_words.human(words, form)),
+            c.count(form.scored if form else None),
+            Cell(form.total if form else None, "—"),
+            c.count(form.raters if form else None),
+        ]
+        for indicator in one.indicators:
+            cells += [
+                Cell(None if indicator.value is None else round(indicator.value, 4), "—"),
+                c.count(indicator.n),
+            ]
+        cells += [c.count(one.flags.get(ground, 0)) for ground in evaluation_names.FLAGS]
+        for id_ in evaluation_names.RATES:
+            rate = rates.get(id_)
+            told = rate is not None and rate.enough
+            value = rate.right / rate.n if rate is not None and told else None
+            cells += [
+                share(value, "—") if rate is not None else c.count(None),
+                c.count(rate.n if rate is not None else None),
+                Cell(round(rate.low, 4) if rate is not None and told else None, "—"),
+                Cell(round(rate.high, 4) if rate is not None and told else None, "—"),
+            ]
+        matched = one.matched_volume
+        cells += [
+            Cell(one.median_h, "—"),
+            Cell(one.worst_overdue_h, "—"),
+            c.text(one.worst_number),
+            changed(matched.value if matched else None),
+            changed(matched.low if matched else None),
+            changed(matched.high if matched else None),
+            c.count(one.compared),
+            c.numbers(one.numbers),
+        ]
+        return tuple(cells)
+
+    columns = [
+        Column(_("部门"), wide=2),
+        Column(_("领域")),
+        Column(_("件数（件）"), "count"),
+        Column(_("可计算权重"), "share"),
+        Column(_("总分（0–1）"), "number"),
+        Column(_("评定")),
+        Column(_("人工评估（分）"), "number"),
+        Column(_("人工评估（件）"), "count"),
+        Column(_("评审均分"), "number"),
+        Column(_("评审（人次）"), "count"),
+    ]
+    for code in evaluation_names.INDICATORS:
+        label = evaluation_words.name(words, "indicator", code)
+        columns += [
+            Column(f"{code} {label}", "number"),
+            Column(f"{code} n", "count"),
+        ]
+    for ground in evaluation_names.FLAGS:
+        columns.append(
+            Column(
+                _("事由：{name}（件）").format(name=evaluation_words.name(words, "flag", ground)),
+                "count",
+            )
+        )
+    for id_ in evaluation_names.RATES:
+        label = evaluation_words.name(words, "rate", id_)
+        columns += [
+            Column(label, "share"),
+            Column(f"{label} n", "count"),
+            Column(_("{name}95%区间下限").format(name=label), "share"),
+            Column(_("{name}95%区间上限").format(name=label), "share"),
+        ]
+    columns += [
+        Column(_("中位用时（小时）"), "hours"),
+        Column(_("最长超时（小时）"), "hours"),
+        Column(_("最长超时事件"), wide=1.4),
+        Column(_("与同类未回应事件相比帖数变化"), "share"),
+        Column(_("95%区间下限"), "share"),
+        Column(_("95%区间上限"), "share"),
+        Column(_("可比（件）"), "count"),
+        Column(_("事件"), wide=1.6),
+    ]
+    rows = tuple(map(row, part.rows if part else ()))
+    return Table("effect", _("效果评估"), tuple(columns), rows, sheet_only=True)
+
+
+def _units(model: ReportModel, words: Words, c: Cells) -> Table:
+    """The computed score of each department beside what people said."""
+    _ = words._
+    human = model.evaluation.human if model.evaluation else {}
+    return Table(
+        "units",
+        "",
+        (
+            Column(_("部门"), wide=2.2),
+            Column(_("件数（件）"), "count", 0.7),
+            Column(_("系统评估"), wide=1.4),
+            Column(_("人工评估"), wide=2.8),
+            Column(_("事件"), wide=1.8),
+        ),
+        tuple(
+            (
+                c.text(evaluation_words.unit(words, row)),
+                c.count(row.cases),
+                Cell(row.total, evaluation_words.total(words, row)),
+                c.text(evaluation_words.human(words, human.get(row.department))),
+                c.numbers(row.numbers),
+            )
+            for row in evaluation_words.units(words)
+        ),
+        page_only=True,
+    )
+
+
+def _indicators(model: ReportModel, words: Words, c: Cells) -> Table:
+    """The indicators of each department, for pages only; the sheet of _effect holds them with their domains."""
+    return Table(
+        "indicators",
+        "",
+        (
+            Column(words._("部门"), wide=2.2),
+            *(Column(code, "count", 1.0) for code in evaluation_names.INDICATORS),
+        ),
+        tuple(
+            (
+                c.text(evaluation_words.unit(words, row)),
+                *(Cell(one.value, evaluation_words.figure(one)) for one in row.indicators),
+            )
+            for row in evaluation_words.units(words)
+        ),
+        page_only=True,
+    )
+
+
+def _case(model: ReportModel, words: Words, c: Cells) -> Table:
+    """The indicators of the incident of a special report."""
+    _ = words._
+    case = model.evaluation.case if model.evaluation else None
+    return Table(
+        "case",
+        _("效果评估"),
+        (
+            Column(_("指标"), wide=1.6),
+            Column(_("权重"), "number", 0.6),
+            Column(_("得分"), "number", 0.6),
+            Column(_("依据数"), "count", 0.7),
+            Column(_("说明"), wide=4.5),
+        ),
+        tuple(
+            (
+                c.text(f"{one.id} {evaluation_words.name(words, 'indicator', one.id)}"),
+                Cell(one.weight, f"{one.weight:.2f}"),
+                Cell(
+                    None if one.value is None else round(one.value, 4),
+                    "—" if one.value is None else f"{one.value:.2f}",
+                ),
+                c.count(one.n if one.value is not None else None),
+                c.text(evaluation_words.reason(words, one)),
+            )
+            for one in (case.indicators if case else ())
+        ),
+    )
+
+
+def _trends(model: ReportModel, words: Words, c: Cells) -> Table:
+    """What became of the talk after each answer."""
+    _ = words._
+
+    def part(found: Estimate | None) -> tuple[Cell, ...]:
+        few = Cell(_("数据不足"), "")
+        if found is None:
+            return few, Cell(None, ""), Cell(None, "")
+        return Cell(found.value, ""), Cell(found.low, ""), Cell(found.high, "")
+
+    def change(head: str) -> tuple[Column, ...]:
+        return (
+            Column(head, "share"),
+            Column(_("{name}95%区间下限").format(name=head), "share"),
+            Column(_("{name}95%区间上限").format(name=head), "share"),
+        )
+
+    return Table(
+        "trends",
+        _("回应后走势"),
+        (
+            Column(_("编号"), wide=1.4),
+            Column(_("标题"), wide=3),
+            Column(_("承办部门"), wide=1.6),
+            Column(_("首次回应时间"), "time"),
+            Column(_("前24小时帖文（条）"), "count"),
+            Column(_("前24小时已研判（条）"), "count"),
+            Column(_("前24小时负面（条）"), "count"),
+            Column(_("后24至72小时帖文（条）"), "count"),
+            Column(_("后24至72小时已研判（条）"), "count"),
+            Column(_("后24至72小时负面（条）"), "count"),
+            Column(_("已不可访问（条）"), "count"),
+            *change(_("日均帖数变化")),
+            *change(_("负面占比变化")),
+            Column(_("减半用时（小时，0为最初6小时内）"), "hours"),
+            Column(_("二次升温（回应后小时）"), "hours"),
+            Column(_("可比同类未回应事件（件）"), "count"),
+            *change(_("与同类相比帖数变化")),
+            *change(_("与同类相比负面占比变化")),
+        ),
+        tuple(
+            (
+                c.text(line.number),
+                c.text(line.title),
+                c.text(model.department(line.department)),
+                c.time(line.trend.answered_at),
+                c.count(line.trend.before_posts),
+                c.count(line.trend.before_judged),
+                c.count(line.trend.before_negative),
+                c.count(line.trend.after_posts),
+                c.count(line.trend.after_judged),
+                c.count(line.trend.after_negative),
+                c.count(line.trend.deleted),
+                *part(line.trend.volume),
+                *part(line.trend.negative),
+                Cell(line.trend.half_life_h, ""),
+                Cell(line.trend.second_wave_h, ""),
+                c.count(line.trend.matched),
+                *part(line.trend.matched_volume),
+                *part(line.trend.matched_negative),
+            )
+            for line in evaluation_words.trends(words)
         ),
         sheet_only=True,
     )
@@ -575,6 +827,11 @@ _TABLES: tuple[Callable[[ReportModel, Words, Cells], Table], ...] = (
     _missed,
     _departments,
     _charges,
+    _effect,
+    _units,
+    _indicators,
+    _case,
+    _trends,
     _sources,
     _own,
     _heads,

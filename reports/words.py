@@ -230,7 +230,8 @@ class Words:
 
     def dates(self) -> str:
         """First and last day, with the year."""
-        last = self.model.until - timedelta(hours=12)
+        # a special report ends at an instant, every other one at a midnight
+        last = self.model.until - timedelta(hours=0 if self.model.kind == "special" else 12)
         if last.date() == self.model.since.date():
             return f"（{self.day(self.model.since)}）" if self.chinese else self.day(self.model.since)
         if self.chinese:
@@ -301,7 +302,9 @@ class Words:
         text = self._("法定时限按时办结{kept}项，本周超时{missed}项{cite}").format(
             kept=m.kept,
             missed=m.ran_out,
-            cite=self.cite(sorted({line.number for line in m.missed if not line.earlier})),
+            cite=self.cite(sorted({line.number for line in m.missed if not line.earlier}))
+            if m.ran_out or m.kind != "special"
+            else self.cite([m.period]),
         )
         if overdue:
             text += self._("；期末仍超时未回应{n}件{cite}").format(n=len(overdue), cite=self.cite(overdue))

@@ -18,6 +18,7 @@ _FORMATS = {
     "text": {"text_wrap": True, "valign": "top"},
     "count": {"num_format": "#,##0", "valign": "top"},
     "share": {"num_format": "0.0%", "valign": "top"},
+    "number": {"num_format": "0.00", "valign": "top"},
     "hours": {"num_format": "0.00", "valign": "top"},
     "time": {"num_format": "yyyy-mm-dd hh:mm", "valign": "top"},
     "date": {"num_format": "yyyy-mm-dd", "valign": "top"},
@@ -46,6 +47,8 @@ def as_xlsx(
     for index, note in enumerate(notes, start=2):
         cover.write_string(index, 0, note, formats["text"])
     for table in tables:
+        if table.page_only:
+            continue
         _sheet(book.add_worksheet(table.name[:31]), table, head, formats)
     book.close()
     return target.getvalue()

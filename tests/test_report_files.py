@@ -162,7 +162,7 @@ def test_a_clerk_finds_headings_pictures_with_words_and_repeating_heads(
 ) -> None:
     doc = read_docx(io.BytesIO(written.papers["docx"]))
     styles = [paragraph.style.name for paragraph in doc.paragraphs if paragraph.style is not None]
-    assert styles.count("QS Level 1") == 6
+    assert styles.count("QS Level 1") == 7
     alts = [shape._inline.docPr.get("descr") for shape in doc.inline_shapes]
     assert alts == [image.alt for image in written.rendered.images]
     assert all(
