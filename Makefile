@@ -39,14 +39,16 @@ lint: install-dev
 types: install-dev
 	$(BIN)/mypy
 
+# more processes than two cores: half of a test's time is waiting for others
 tests: install-dev
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3
 
 coverage: install-dev ## the tests once more, with the branches that they reach (half as long again)
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
 
-test-machine: install-dev ## the state machine of the response over 100,000 steps (20 minutes on two cores)
-	QUANSHENG_STEPS=100000 $(BIN)/python -m pytest -n 2 tests/test_machine.py
+SEED ?= 1000
+test-machine: install-dev ## other histories of the response's state machine than `make test` plays: SEED=1000, QUANSHENG_STEPS=100000
+	QUANSHENG_SEED=$(SEED) $(BIN)/python -m pytest -n 2 tests/test_machine.py
 
 test-journeys: install-dev ## the console in a real Chromium: a journey for each role, axe-core over every page (on demand, 3 minutes)
 	timeout 900 $(BIN)/python -m pytest tests/journeys.py
