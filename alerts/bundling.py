@@ -21,6 +21,8 @@ from incidents.session import Session
 
 #: this many messages may wait for one robot before they are put together
 SEPARATE = 5
+#: and this many for an officer whose budget is used up: of two one stays by itself, and a bundle of one spares nobody
+SEPARATE_TIRED = 2
 #: kinds that only make sense by themselves, or are bundles already
 _ALONE = ("edit", "thread", "bundle", "canary", "report", "heartbeat", "test")
 #: share of a robot's limit that only first pages may use
@@ -70,7 +72,7 @@ def put_together(session: Session, bundle: Bundle, now: datetime, channels: list
     done = 0
     tired = budget.over(session, bundle, now) if waiting else frozenset()
     for rows in waiting.values():
-        if len(rows) > (1 if rows[0].person in tired else SEPARATE):
+        if len(rows) > (SEPARATE_TIRED if rows[0].person in tired else SEPARATE):
             done += _bundle(session, bundle, rows, now)
     return done
 

@@ -448,12 +448,18 @@ def test_the_budget_of_a_shift_is_counted_and_beyond_it_messages_are_bundled(
     assert use.since == at("2026-11-24 08:00")
     assert (use.messages, use.allowed, use.over) == (6, 3, True)
     assert "bundle" not in kinds, "one at a time is no storm"
+    for number in range(2):
+        office.detect(post, title=f"成对{number}件")
+    office.work()
+    with db.reading() as session:
+        kinds = [row.kind for row in outbox.latest(session, 100) if row.state == "sent"]
+    assert "bundle" not in kinds, "of two one stays by itself: a bundle of one would spare nobody"
     for number in range(3):
         office.detect(post, title=f"又{number}件")
     office.work()
     with db.reading() as session:
         (use,) = [item for item in budget.used(session, office.bundle, office.now) if item.role == "primary"]
-    assert (use.messages, use.bundled) == (8, 2), "the most urgent one, and the others as one"
+    assert (use.messages, use.bundled) == (10, 2), "the most urgent one, and the others as one"
 
 
 # --- readiness and page --------------------------------------------------------------------------------------------
