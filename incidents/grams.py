@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
+from itertools import chain
 
 #: Characters that form tokens: ASCII, Latin, Greek, Cyrillic, kana, hangul, hanzi up to U+323AF (GB 18030-2022
 #: level 3). A fixed list, not str.isalnum(): the index must not change with the Unicode tables of a new Python.
@@ -40,6 +42,31 @@ def comparable(text: str) -> str:
 def body_of(title: str, text: str) -> str:
     """Comparable title and text; the newline, which no phrase can hold, keeps them apart."""
     return f"{comparable(title)}\n{comparable(text)}"
+
+
+@lru_cache(maxsize=1)
+def _spellings() -> dict[str, str]:
+    """Hanzi -> what is made equal to it or to something that holds it, each as one character; itself left out."""
+    found: dict[str, str] = {}
+    # radicals to half width forms, squared and other framed hanzi, compatibility hanzi
+    for code in chain(
+        range(0x2E80, 0xD800), range(0xF900, 0x10000), range(0x1F200, 0x1F300), range(0x2F800, 0x2FA20)
+    ):
+        letter = chr(code)
+        for made in set(comparable(letter)) - {letter}:
+            found[made] = found.get(made, "") + letter
+    return found
+
+
+def spellings(letter: str) -> tuple[str, ...] | None:
+    """The characters by which a stored text can hold one comparable hanzi; None for other characters.
+
+    A text holds the hanzi if it holds one of these, and only then: hanzi are never composed of several characters.
+    """
+    if not "\u3400" <= letter <= "\u9fff" or len(letter) != 1:
+        return None
+    same = (letter,) if comparable(letter) == letter else ()
+    return (*same, *_spellings().get(letter, ""))
 
 
 def run_grams(run: str) -> list[str]:

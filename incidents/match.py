@@ -23,7 +23,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.types import Text
 
-from incidents.grams import RUN, body_of, phrase_grams, run_grams
+from incidents.grams import RUN, body_of, phrase_grams, run_grams, spellings
 from incidents.models import FacetCombo, Incident, IncidentPost, Post, PostFacet, PostSearch
 from incidents.querylang import (
     And,
@@ -158,6 +158,18 @@ def _match(match: str) -> ColumnElement[bool]:
 
 def _found(match: str) -> Select[Any]:
     return select(literal_column("rowid")).select_from(_FTS).where(_match(match))
+
+
+def written(words: Node | None) -> ColumnElement[bool] | None:
+    """On SQLite: exactly the posts with one hanzi, asked of their stored words; None for any other search.
+
+    For a hanzi that many posts hold: the index would have to bring all its tokens together first.
+    """
+    letters = spellings(words.text) if isinstance(words, Term) else None
+    if not letters:
+        return None
+    holds_it = or_(*[func.instr(column, one) > 0 for one in letters for column in (Post.text, Post.title)])
+    return select(literal(1)).where(Post.id == PostFacet.post_id, holds_it).correlate(PostFacet).exists()
 
 
 def recheck(session: Session, words: Node) -> ColumnElement[bool]:

@@ -23,7 +23,7 @@ from incidents.fields import OF_INCIDENT
 from incidents.grams import grams
 from incidents.incident_search import IncidentHits, search_incidents
 from incidents.index import add_to_index as index_posts
-from incidents.match import field_condition, fts_condition, recheck, words_and_fields
+from incidents.match import field_condition, fts_condition, recheck, words_and_fields, written
 from incidents.models import IncidentPost, Judgement, Post, PostFacet, PostSearch
 from incidents.queries import family
 from incidents.querylang import And, Field, Node, Query, QueryError, When, only_words, parse
@@ -47,6 +47,8 @@ _FTS = table("post_fts", column("rowid"))
 CAP = 20_000
 #: of so many posts saved last it is counted how many satisfy the fields; below this share their index is asked
 _SAMPLE, _RARE = 2_000, 0.08
+#: from this share on one hanzi is looked for in the posts themselves, from the newest on
+_COMMON = 0.2
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,10 @@ class _Scope:
         words, fields = words_and_fields(And(tuple(parts)) if parts else None)
         self.where = [field_condition(self.session, node) for node in fields]
         self.where += self._bounds()
-        if self.sqlite:
+        in_many = written(words) if self.sqlite else None
+        if in_many is not None and self._share(in_many) >= _COMMON:
+            self.where.append(in_many)
+        elif self.sqlite:
             plan = fts_condition(words)
             self.indexed = plan.joined
             self.where += plan.where
@@ -228,11 +233,11 @@ class _Scope:
                 found.append(select(literal(1)).where(Post.id == PostFacet.post_id, exactly).exists())
         return found
 
-    def _share(self) -> float:
-        """How many of the posts saved last satisfy the conditions."""
+    def _share(self, *more: ColumnElement[bool]) -> float:
+        """How many of the posts saved last satisfy the conditions, and `more`."""
         newest = select(func.max(PostFacet.post_id)).scalar_subquery()
         sample = select(func.count()).select_from(PostFacet).where(PostFacet.post_id > newest - _SAMPLE)
-        return (self.session.scalar(sample.where(*self.where)) or 0) / _SAMPLE
+        return (self.session.scalar(sample.where(*self.where, *more)) or 0) / _SAMPLE
 
     def _from(self, statement: Any) -> Any:
         if not self.indexed:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from sqlalchemy import text as sql
 
 from incidents import judgements
-from incidents.grams import comparable, grams
+from incidents import search as search_module
+from incidents.grams import body_of, comparable, grams
 from incidents.index import rebuild_index
 from incidents.posts import NewPost, save_posts
 from incidents.querylang import And, Near, Not, Or, Term
@@ -269,6 +270,41 @@ def test_filters(city: Database, wanted: PostFilter, texts_found: set[str], quer
         hits = search_posts(session, query, filters=wanted)
     assert {row.text for row in hits.rows} == texts_found
     assert hits.total == len(texts_found)
+
+
+@pytest.mark.parametrize("letter", ["的", "白", "正", "車", "食"])
+def test_a_hanzi_in_many_posts_is_found_in_their_words_as_in_the_index(
+    sqlite_db: Database, post: Callable[..., NewPost], letter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # ⽩ and ㊣ and the compatibility forms are made equal to hanzi, or to words that hold them
+    texts = [
+        "我的",
+        "白的",
+        "⽩天",
+        "㊣版",
+        "正的",
+        "\uf902",
+        "車的",
+        "⻝品",
+        "食⾷",
+        "没有",
+        "无",
+        "A",
+        "\ufa2a",
+    ] * 20
+    with sqlite_db.transaction() as session:
+        save_posts(session, [post(text=text, title=f"{n}") for n, text in enumerate(texts)])
+    truth = sum(letter in body_of("", text) for text in texts)
+    assert truth
+    found: dict[float, list[int]] = {}
+    for share in (0.0, 1.1):  # always in the words; always in the index
+        monkeypatch.setattr(search_module, "_COMMON", share)
+        with sqlite_db.reading() as session:
+            hits = search_posts(session, letter, limit=500)
+            narrowed = search_posts(session, letter, limit=500, filters=PostFilter(up_to_id=100))
+        found[share] = [row.id for row in hits.rows]
+        assert (hits.total, narrowed.total) == (truth, sum(row.id <= 100 for row in hits.rows))
+    assert found[0.0] == found[1.1]
 
 
 def test_pages_follow_each_other_without_gap_or_repeat(any_db: Database) -> None:
