@@ -55,6 +55,7 @@ from config.settings import Settings
 from console.app import create_app
 from incidents import beats, retention, snapshot
 from incidents.installation import Installation, Problem
+from incidents.letter_text import LetterText
 from incidents.trouble import SchemaTooNew
 from spiders.collector import Collector
 
@@ -546,6 +547,12 @@ class House:
                 self._scheduler.modify_job(job.name, next_run_time=wall)
 
 
+def _letter_docx(letter: LetterText, at: datetime) -> bytes:
+    from reports.letter_docx import letter_docx  # loads the maker of DOCX, which few days need
+
+    return letter_docx(letter, at)
+
+
 class ConsoleServer:
     """The console in a thread of this process. `address` is where it answers."""
 
@@ -554,7 +561,7 @@ class ConsoleServer:
         self._socket = listen(settings.host, settings.port)
         host = "127.0.0.1" if settings.host in ("", "0.0.0.0") else settings.host  # noqa: S104 (for showing)
         self.address = f"http://{host}:{self._socket.getsockname()[1]}"
-        app = create_app(home.db, home.bundle, home.keys, clock)
+        app = create_app(home.db, home.bundle, home.keys, clock, _letter_docx)
         self._live = app.state.live
         self._server = uvicorn.Server(
             uvicorn.Config(

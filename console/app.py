@@ -62,13 +62,20 @@ from console.views import (
     topics,
     unmask,
 )
+from incidents.letter_text import LetterText
 from incidents.session import Database
 
 
-def create_app(db: Database, bundle: Bundle, keys: Keys, now: Callable[[], datetime]) -> FastAPI:
+def create_app(
+    db: Database,
+    bundle: Bundle,
+    keys: Keys,
+    now: Callable[[], datetime],
+    letter_docx: Callable[[LetterText, datetime], bytes] | None = None,
+) -> FastAPI:
     """Build the console over an open database. Starts nothing and writes nothing by itself.
 
-    `now` gives the present as an aware datetime. Serve with one worker process: sessions are in the
+    `now` gives the present as an aware datetime; `letter_docx` sets letters as DOCX (reports.letter_docx). Serve with one worker process: sessions are in the
     database, so several consoles may run side by side, but SQLite has one writer at a time anyway.
     """
     # whoever opened the database: nothing is assigned here to a unit that is complained of
@@ -79,7 +86,7 @@ def create_app(db: Database, bundle: Bundle, keys: Keys, now: Callable[[], datet
         redoc_url=None,
         openapi_url=None,  # told to whoever may ask the API, by the same file
     )
-    app.state.console = Console(db, bundle, keys, now, environment(), asset_hashes())
+    app.state.console = Console(db, bundle, keys, now, environment(), asset_hashes(), letter_docx)
     app.state.live = Beacon(lambda: desk.newest_change(db))
     app.state.intake_gate = intake.Gate()
     app.state.api_pace = Pace()

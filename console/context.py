@@ -18,6 +18,7 @@ from config.keys import Keys
 from console.words import DONE
 from incidents import accounts
 from incidents.api_tokens import TokenView
+from incidents.letter_text import LetterText
 from incidents.session import Database
 
 COOKIE = "qs_session"
@@ -57,6 +58,8 @@ class Console:
     now: Callable[[], datetime]
     pages: Environment
     assets: dict[str, str]  # file below static/ -> short hash, for addresses that may be cached for ever
+    #: sets a letter as DOCX; whoever starts the console gives it, since only the reports know paper. None: no such button
+    letter_docx: Callable[[LetterText, datetime], bytes] | None = None
 
     @property
     def zone(self) -> ZoneInfo:

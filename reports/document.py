@@ -17,7 +17,8 @@ from reports.special_words import step_sentence
 from reports.tables import Table, tables
 from reports.words import TOPICS, Words
 
-Kind = Literal["h1", "h2", "para", "small", "notice", "matter", "table", "chart"]
+#: `to`, `sign` and `annex` are of letters: the addressee, a line of the signature, a heading on a new page
+Kind = Literal["h1", "h2", "para", "small", "notice", "matter", "table", "chart", "to", "sign", "annex"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Document:
     subtitle: str
     blocks: tuple[Block, ...]
     charts: dict[str, bytes] = field(default_factory=dict)  # PNG by file name
+    sender: str = ""  # at the left of the red line; empty: the issuer
 
 
 def table_block(table: Table, limit: int | None = None) -> Block:

@@ -28,7 +28,10 @@ TEMPLATE = Path(__file__).parent / "templates" / "report.docx"
 _WIDTH_MM = 156
 #: a mast of more letters than these is set smaller, to stay on one line
 _MAST_LETTERS = 14
-_NUMBER = re.compile(r"(QS-\d{4}-\d{6})")
+_NUMBER = re.compile(r"(QS-\d{4}-\d{6}|\d{4}-\d{2}-\d{2})")
+_CITE = re.compile(r"(【[^】]{1,30}】)")
+#: points of citations inside a letter, which whoever sends it may want to strike out
+_CITE_PT = 10.5
 
 
 def as_docx(document: Document, at: datetime) -> bytes:
@@ -49,6 +52,8 @@ def as_docx(document: Document, at: datetime) -> bytes:
     charts = [block for block in document.blocks if block.kind == "chart"]
     for shape, block in zip(doc.inline_shapes, charts, strict=True):
         shape._inline.docPr.set("descr", block.text)
+    if any(block.kind == "sign" for block in document.blocks):
+        _letter(doc)
     _unbroken(doc)
     if document.language.startswith("en"):
         _english(doc)
@@ -94,8 +99,28 @@ def _shape(table: Table, block: Block) -> None:
     table._tbl.tblPr.append(borders)
 
 
+def _letter(doc: Docx) -> None:
+    """Citations small, and the signature never on a page of its own: the last words go with it."""
+    before = None
+    for paragraph in doc.paragraphs:
+        style = paragraph.style.name if paragraph.style is not None else ""
+        if style == "QS Sign" and before is not None:
+            before.paragraph_format.keep_with_next = True
+        if style == "QS Body":
+            # dates and numbers do not break: spread over the whole line, the few words between them fall apart
+            paragraph.alignment = WD_ALIGN_PARAGRAPH.LEFT
+            parts = _CITE.split(paragraph.text)
+            for run in paragraph.runs:
+                paragraph._p.remove(run._r)
+            for index, part in enumerate(parts):
+                run = paragraph.add_run(part)
+                if index % 2:  # odd parts are the citations
+                    run.font.size = Pt(_CITE_PT)
+        before = paragraph
+
+
 def _unbroken(doc: Docx) -> None:
-    """Word breaks lines at hyphens: those of incident numbers become its own kind that it keeps together."""
+    """Word breaks lines at hyphens: those of incident numbers and dates become its own kind that it keeps together."""
     for text in list(doc.element.body.iter(qn("w:t"))):
         parts = _NUMBER.split(text.text or "")
         if len(parts) == 1:
@@ -118,14 +143,14 @@ def _unbroken(doc: Docx) -> None:
 
 def _english(doc: Docx) -> None:
     """Latin text has no first-line indent and needs no 16 points."""
-    for name, size, line in (("QS Body", 12, 19), ("QS Level 1", 13, 21), ("QS Level 2", 12, 19), ("QS Matter", 12, 19), ("QS Tags", 10, 14)):  # fmt: skip
+    for name, size, line in (("QS Body", 12, 19), ("QS Level 1", 13, 21), ("QS Level 2", 12, 19), ("QS Matter", 12, 19), ("QS To", 12, 19), ("QS Sign", 12, 19), ("QS Annex", 13, 21), ("QS Tags", 10, 14)):  # fmt: skip
         style = doc.styles[name]
         style.font.size = Pt(size)
         shape = style.paragraph_format
         shape.first_line_indent, shape.line_spacing, shape.alignment = (
             Pt(0),
             Pt(line),
-            WD_ALIGN_PARAGRAPH.LEFT,
+            WD_ALIGN_PARAGRAPH.RIGHT if name == "QS Sign" else WD_ALIGN_PARAGRAPH.LEFT,
         )
         if name in ("QS Level 1", "QS Matter"):
             style.font.bold = True

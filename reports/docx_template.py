@@ -32,6 +32,9 @@ _STYLES: dict[str, tuple[str, float, float, bool, WD_ALIGN_PARAGRAPH]] = {
     "QS Level 1": ("黑体", 16, _LINE, True, WD_ALIGN_PARAGRAPH.LEFT),
     "QS Level 2": ("楷体_GB2312", 16, _LINE, True, WD_ALIGN_PARAGRAPH.LEFT),
     "QS Body": ("仿宋_GB2312", 16, _LINE, True, WD_ALIGN_PARAGRAPH.JUSTIFY),
+    "QS To": ("仿宋_GB2312", 16, _LINE, False, WD_ALIGN_PARAGRAPH.LEFT),
+    "QS Sign": ("仿宋_GB2312", 16, _LINE, False, WD_ALIGN_PARAGRAPH.RIGHT),
+    "QS Annex": ("黑体", 16, _LINE, False, WD_ALIGN_PARAGRAPH.LEFT),
     "QS Matter": ("黑体", 16, _LINE, True, WD_ALIGN_PARAGRAPH.LEFT),
     "QS Tags": ("仿宋_GB2312", 11, 16, True, WD_ALIGN_PARAGRAPH.LEFT),
     "QS Small": ("仿宋_GB2312", 10.5, 15, False, WD_ALIGN_PARAGRAPH.LEFT),
@@ -48,6 +51,9 @@ _BLOCKS = {
     "para": "QS Body",
     "small": "QS Small",
     "notice": "QS Notice",
+    "to": "QS To",
+    "sign": "QS Sign",
+    "annex": "QS Annex",
 }
 
 
@@ -60,14 +66,16 @@ def make() -> Docx:
     for text, style in (
         ("{{ d.mast }}", "QS Mast"),
         ("{{ d.issue }}", "QS Issue"),
-        ("{{ d.issuer }}\t{{ d.date }}", "QS Sender"),
+        ("{{ d.sender or d.issuer }}\t{{ d.date }}", "QS Sender"),
         ("{{ d.title }}", "QS Title"),
-        ("{{ d.subtitle }}", "QS Subtitle"),
     ):
         paragraph = doc.add_paragraph(text, style)
         if style == "QS Sender":
             paragraph.paragraph_format.tab_stops.add_tab_stop(Mm(156), alignment=2)
             _rule(paragraph)
+    doc.add_paragraph("{%p if d.subtitle %}")
+    doc.add_paragraph("{{ d.subtitle }}", "QS Subtitle")
+    doc.add_paragraph("{%p endif %}")
     doc.add_paragraph("{%p for b in blocks %}")
     for kind, style in _BLOCKS.items():
         _when(doc, kind, lambda style=style: doc.add_paragraph("{{ b.text }}", style))
@@ -181,6 +189,12 @@ def _style(doc: Docx, name: str) -> None:
         shape.space_before = Pt(12)
     if name == "QS Subtitle":
         shape.space_after = Pt(12)
+    if name == "QS To":
+        shape.space_before = Pt(_LINE)
+    if name == "QS Sign":  # four characters in from the right, and never alone on a page
+        shape.right_indent, shape.keep_together = Pt(4 * size), True
+    if name == "QS Annex":
+        shape.page_break_before, shape.space_after = True, Pt(12)
 
 
 def _rule(paragraph: Paragraph) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -21,6 +22,7 @@ from console.app import create_app
 from console.passwords import hash_password
 from incidents import accounts, lifecycle, sources
 from incidents.judgements import NewJudgement, add_post, open_watching, save_judgements
+from incidents.letter_text import LetterText
 from incidents.posts import NewPost, save_posts
 from incidents.queries import IncidentView, get_incident
 from incidents.session import Database
@@ -44,11 +46,12 @@ class World:
     bundle: Bundle
     now: datetime = NOW
     keys: Keys = KEYS
+    letter_docx: Callable[[LetterText, datetime], bytes] | None = None
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def app(self) -> FastAPI:
         """The console."""
-        return create_app(self.db, self.bundle, self.keys, lambda: self.now)
+        return create_app(self.db, self.bundle, self.keys, lambda: self.now, self.letter_docx)
 
     def account(
         self, login: str = "lin", role: str = "duty", department: str = "", name: str = "林东"

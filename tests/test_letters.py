@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import io
 from datetime import timedelta
 from pathlib import Path
 
+import docx
 import httpx
 import pytest
 
@@ -19,6 +21,7 @@ from incidents.queries import IncidentView
 from incidents.session import Database
 from incidents.states import Assign, Confirm, Respond, SignFor
 from reports import accountability_job
+from reports.letter_docx import letter_docx
 from tests.console_world import AUDIT_KEY, World, client, submit, world
 
 UNIT = "market-regulation"
@@ -353,3 +356,56 @@ def test_what_people_type_about_a_letter_is_redacted_before_it_is_recorded(town:
     with town.db.engine.connect() as connection:
         chain = str(connection.exec_driver_sql("SELECT payload FROM incident_event").all())
     assert "13812345678" not in chain
+
+
+def test_a_letter_is_a_docx_that_a_clerk_can_edit(town: World) -> None:
+    case = late(town)
+    step = steps(town, case)["L3"]
+    plain = client(town, "sun")
+    drafted(town, plain, "order", step=str(step.id))
+    assert plain.get("/accountability/letters/1.docx").status_code == 404, "nobody gave a maker of DOCX"
+    assert ".docx" not in plain.get("/accountability/letters/1").text
+    town.letter_docx = letter_docx
+    sun = client(town, "sun")
+    assert "/accountability/letters/1.docx" in sun.get("/accountability/letters/1").text
+    answer = sun.get("/accountability/letters/1.docx")
+    assert answer.headers["content-type"].endswith("wordprocessingml.document")
+    paper = docx.Document(io.BytesIO(answer.content))
+    said = [(one.style.name if one.style else "", one.text) for one in paper.paragraphs if one.text]
+    assert ("QS Notice", "草稿，未经批准") in said
+    assert [text for style, text in said if style == "QS To"] == ["市市场监督管理局："]
+    bodies = [text.replace("\u2011", "-") for style, text in said if style == "QS Body"]
+    assert bodies == list(letter(town).body), "the words of the record and nothing else"
+    assert [text for style, text in said if style == "QS Sign"] == ["济南市", "　　年　月　日"]
+    first = next(at for at, one in enumerate(paper.paragraphs) if one.style and one.style.name == "QS Sign")
+    assert paper.paragraphs[first - 1].paragraph_format.keep_with_next, "no signature alone on a page"
+    evidence = [text for style, text in said if style == "QS Small"]
+    assert sum("SHA-256" in text for text in evidence) >= 4
+    assert "导出人：sun（sun）" in evidence[-1]
+    approve(town, step)
+    page = sun.get("/accountability/letters/1").text
+    done = submit(
+        sun, page, "/accountability/letters/1/decide", approver="孙", reason="属实", decision="approve"
+    )
+    assert done.status_code == 303
+    issued = docx.Document(io.BytesIO(client(town, "clerk").get("/accountability/letters/1.docx").content))
+    words = "\n".join(one.text for one in issued.paragraphs)
+    assert "草稿" not in words
+    assert "批准人：孙" in words
+    assert "回复期限" in words
+    assert client(town, "other").get("/accountability/letters/1.docx").status_code == 404
+    with town.db.engine.connect() as connection:
+        kinds = connection.exec_driver_sql(
+            "SELECT count(*) FROM incident_event WHERE kind = 'exported' AND actor IN ('sun', 'clerk')"
+        ).scalar()
+    assert kinds == 2
+
+
+def test_a_letter_in_english_has_its_english(town: World) -> None:
+    case = late(town)
+    drafted(town, client(town, "sun"), "order", step=str(steps(town, case)["L3"].id))
+    town.letter_docx = letter_docx
+    content = client(town, "sun", lang="en").get("/accountability/letters/1.docx").content
+    words = "\n".join(one.text for one in docx.Document(io.BytesIO(content)).paragraphs)
+    assert f"about {case.number}" in words.replace("\u2011", "-")
+    assert "This file can be edited" in words

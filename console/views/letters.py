@@ -27,6 +27,7 @@ router = APIRouter(include_in_schema=False)
 #: who lets letters from L6 on, and praise, go out
 HIGH = frozenset({"leader"})
 READERS = DECIDERS | {"auditor"}
+DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 
 
 def _may_decide(here: Visit, letter: LetterView) -> bool:
@@ -113,22 +114,41 @@ def _page(
 @router.get("/accountability/letters/{letter_id}.pdf")
 def letter_pdf(letter_id: RowId, here: Annotated[Visit, Depends(member)]) -> Response:
     """The letter to print; who took it stands in the record and at the foot of each page."""
+    letter, taken = _taken(here, letter_id, "pdf")
+    return _file(letter, "pdf", "application/pdf", letter_paper.as_pdf(here, letter, taken))
+
+
+@router.get("/accountability/letters/{letter_id}.docx")
+def letter_docx(letter_id: RowId, here: Annotated[Visit, Depends(member)]) -> Response:
+    """The letter to edit; who took it stands in the record and at its end."""
+    set_it = here.console.letter_docx
+    if set_it is None:
+        raise HTTPException(404)
+    letter, taken = _taken(here, letter_id, "docx")
+    words = letter_paper.text_of(here, letter, taken)
+    return _file(letter, "docx", DOCX, set_it(words, here.now.astimezone(here.console.zone)))
+
+
+def _taken(here: Visit, letter_id: int, form: str) -> tuple[LetterView, str]:
+    """The letter, and the mark of its taking, which is recorded."""
     with here.console.db.transaction() as session:
         letter = _find(here, session, letter_id)
         taken = lifecycle.record_act(
             session,
             "exported",
-            {"kind": "letter.pdf", "number": letter.number, "letter": letter.id},
+            {"kind": f"letter.{form}", "number": letter.number, "letter": letter.id},
             actor=here.account.login,
             channel="console",
             now=here.now,
             incident_id=letter.incident_id,
         )
-    name = f"{letter.number}-{letter.kind}-{letter.id}.pdf"
+        return letter, mark(here, taken, letter.number)
+
+
+def _file(letter: LetterView, form: str, media: str, content: bytes) -> Response:
+    name = quote(f"{letter.number}-{letter.kind}-{letter.id}.{form}")
     return Response(
-        letter_paper.as_pdf(here, letter, mark(here, taken, letter.number)),
-        media_type="application/pdf",
-        headers={"Content-Disposition": f'attachment; filename="{quote(name)}"'},
+        content, media_type=media, headers={"Content-Disposition": f'attachment; filename="{name}"'}
     )
 
 
