@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Select,
     and_,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     select,
     table,
     true,
+    type_coerce,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session, aliased
@@ -188,18 +190,21 @@ def _holds_packed(words: str, title: str, body: str) -> int:
     return int(holds(unpacked(words), body_of(title, body)))
 
 
-def field_condition(session: Session, node: Node) -> ColumnElement[bool]:
-    """The condition on `post_facet` (on PostgreSQL with `post_search` beside it) for any part of a query."""
+def field_condition(session: Session, node: Node, *, drives: bool = True) -> ColumnElement[bool]:
+    """The condition on `post_facet` (on PostgreSQL with `post_search` beside it) for any part of a query.
+
+    With `drives` False SQLite may not read the posts by the index of these fields, which it would always prefer.
+    """
     sqlite = session.get_bind().dialect.name == "sqlite"
     match node:
         case And(parts):
-            return and_(*[field_condition(session, part) for part in parts])
+            return and_(*[field_condition(session, part, drives=drives) for part in parts])
         case Or(parts):
-            return or_(*[field_condition(session, part) for part in parts])
+            return or_(*[field_condition(session, part, drives=drives) for part in parts])
         case Not(part):
-            return not_(field_condition(session, part))
+            return not_(field_condition(session, part, drives=drives))
         case Field(name, values):
-            return _has(session, name, values)
+            return _has(session, name, values, drives)
         case When(low, high):
             bounds = [PostFacet.at >= low] if low is not None else []
             return and_(true(), *bounds, *([PostFacet.at < high] if high is not None else []))
@@ -211,14 +216,19 @@ def field_condition(session: Session, node: Node) -> ColumnElement[bool]:
             return and_(true(), *found, *([] if plan.exact else [_asked(session, node, PostFacet.post_id)]))
 
 
-def _has(session: Session, name: str, values: tuple[str, ...]) -> ColumnElement[bool]:
+#: a column behind a plus is in no index for SQLite
+_COMBO_READ = type_coerce(literal_column("+post_facet.combo"), BigInteger)
+
+
+def _has(session: Session, name: str, values: tuple[str, ...], drives: bool) -> ColumnElement[bool]:
     if name in ("state", "level", "department"):
         return PostFacet.post_id.in_(
             select(IncidentPost.post_id).where(
                 IncidentPost.incident_id.in_(with_merged(getattr(Incident, name).in_(values)))
             )
         )
-    return PostFacet.combo.in_(combos(session, name, values))
+    combo = PostFacet.combo if drives or session.get_bind().dialect.name != "sqlite" else _COMBO_READ
+    return combo.in_(combos(session, name, values))
 
 
 def combos(session: Session, name: str, values: tuple[str, ...]) -> Select[Any]:

@@ -45,7 +45,7 @@ __all__ = [
 _FTS = table("post_fts", column("rowid"))
 #: posts that a page counts; beyond it says "at least"
 CAP = 20_000
-#: of so many posts saved last it is counted how many satisfy the fields; below this share their index is asked
+#: of so many posts saved last it is counted how many satisfy the fields; from this share on their index is not asked
 _SAMPLE, _RARE = 2_000, 0.08
 #: from this share on one hanzi is looked for in the posts themselves, from the newest on
 _COMMON = 0.2
@@ -185,8 +185,6 @@ class _Scope:
     #: the index is the driving table when it narrows at all
     indexed: bool = field(init=False, default=False)
     where: list[ColumnElement[bool]] = field(init=False, default_factory=list)
-    #: few posts satisfy the fields: their index is faster than looking at every post from the newest on
-    rare: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.sqlite = self.session.get_bind().dialect.name == "sqlite"
@@ -199,6 +197,7 @@ class _Scope:
         self.where += self._bounds()
         in_many = written(words) if self.sqlite else None
         if in_many is not None and self._share(in_many) >= _COMMON:
+            self._read_posts(fields)
             self.where.append(in_many)
         elif self.sqlite:
             plan = fts_condition(words)
@@ -207,12 +206,17 @@ class _Scope:
             if words is not None and not plan.exact:
                 self.where.append(recheck(self.session, words))
             by_combo = any(isinstance(node, Field) and node.name not in OF_INCIDENT for node in fields)
-            self.rare = by_combo and not self.indexed and self._share() < _RARE
+            if by_combo and not self.indexed and self._share() >= _RARE:
+                self._read_posts(fields)
         elif words is not None or not all(only_words(node) for node in fields):
             # a plan made for any words scans the table; one made for these words uses the index
             self.session.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
             self.indexed = True
             self.where += [field_condition(self.session, words)] if words is not None else []
+
+    def _read_posts(self, fields: Sequence[Node]) -> None:
+        """Many posts satisfy the fields: all are looked at from the newest on, not those of one combination after the other."""
+        self.where[: len(fields)] = [field_condition(self.session, node, drives=False) for node in fields]
 
     def _bounds(self) -> list[ColumnElement[bool]]:
         wanted = self.filters
@@ -242,9 +246,6 @@ class _Scope:
     def _from(self, statement: Any) -> Any:
         if not self.indexed:
             statement = statement.select_from(PostFacet)
-            if self.sqlite and self.where:
-                hint = "INDEXED BY ix_post_facet_combo" if self.rare else "NOT INDEXED"
-                statement = statement.with_hint(PostFacet, hint, "sqlite")
         elif self.sqlite:
             statement = statement.select_from(_FTS).join(PostFacet, PostFacet.post_id == _FTS.c.rowid)
         else:
