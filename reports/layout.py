@@ -56,7 +56,9 @@ def notices(model: ReportModel, words: Words, edition: Edition) -> list[str]:
                 at=words.instant(model.as_of)
             )
         )
-    if model.partly_deleted:
+    if model.partly_deleted and model.kind == "special":
+        lines.append(_("部分帖文已按保存期限删除：总数和负面数仍为当时的计数，其余情感和信源不再可知。"))
+    elif model.partly_deleted:
         lines.append(_("本期所涉帖文已部分按保存期限删除，帖文数字偏低。"))
     if edition.kind == "sequel" and edition.replaces_at is not None:
         lines.append(

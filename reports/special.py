@@ -15,6 +15,7 @@ from config.bundle import Bundle
 from config.keys import Keys
 from incidents import access, queries, report_runs
 from incidents import weekly_numbers as numbers
+from incidents.queries import HourView
 from incidents.session import Database, Session
 from incidents.trouble import Problem
 from incidents.weekly_numbers import FamilyCell
@@ -60,6 +61,9 @@ def build_special(session: Session, bundle: Bundle, number: str, now: datetime) 
             f"{number} has been merged or was never raised: report on the incident it went into"
         ) from None
     cells = numbers.family_cells(session, sorted(desk.by_id), period.seen)
+    # the counters that the console draws: posts that retention has taken stay in them
+    hours = queries.growth_of(session, incident.id)
+    lost = max(0, sum(hour.posts for hour in hours) - sum(cell.posts for cell in cells))
     names = {entry.id: entry.zh for entry in bundle.departments.departments}
     clocks = [
         clock
@@ -79,8 +83,8 @@ def build_special(session: Session, bundle: Bundle, number: str, now: datetime) 
         as_of=now,
         generated_at=now,
         min_sample=bundle.settings.reports.min_sample,
-        volume=_volume(cells),
-        days=_days(days[:-1], cells),
+        volume=_volume(cells, hours),
+        days=_days(days[:-1], cells, hours, zone),
         domains=(),
         districts=(),
         no_district=0,
@@ -102,22 +106,24 @@ def build_special(session: Session, bundle: Bundle, number: str, now: datetime) 
         rules_version=bundle.rules.version,
         department_names=names,
         audit=AuditHead(seq=head.seq, hash=head.hash),
-        partly_deleted=False,
+        partly_deleted=lost > 0,
         steps=_steps(desk),
         evaluation=evaluation_part.of_incident(session, bundle, incident.id, now),
     )
 
 
-def _volume(cells: Sequence[FamilyCell]) -> Volume:
+def _volume(cells: Sequence[FamilyCell], hours: Sequence[HourView]) -> Volume:
+    """Posts and negative ones by the counters; the other tones only of posts that are still stored."""
     tones = Counter[str]()
     for cell in cells:
         tones[cell.tone] += cell.posts
+    negative = sum(hour.negative for hour in hours)
     return Volume(
-        posts=tones.total(),
+        posts=sum(hour.posts for hour in hours),
         before=0,
         copies=sum(cell.copies for cell in cells),
-        judged=tones.total() - tones[""],
-        negative=tones["neg"],
+        judged=negative + tones["neu"] + tones["pos"],
+        negative=negative,
         neutral=tones["neu"],
         positive=tones["pos"],
         judged_before=0,
@@ -125,16 +131,21 @@ def _volume(cells: Sequence[FamilyCell]) -> Volume:
     )
 
 
-def _days(days: Sequence[date], cells: Sequence[FamilyCell]) -> tuple[DayRow, ...]:
-    posts, tones = Counter[int](), Counter[tuple[int, str]]()
+def _days(
+    days: Sequence[date], cells: Sequence[FamilyCell], hours: Sequence[HourView], zone: ZoneInfo
+) -> tuple[DayRow, ...]:
+    posts, negative, tones = Counter[date](), Counter[date](), Counter[tuple[int, str]]()
+    for hour in hours:
+        day = hour.hour.astimezone(zone).date()
+        posts[day] += hour.posts
+        negative[day] += hour.negative
     for cell in cells:
-        posts[cell.day] += cell.posts
         tones[cell.day, cell.tone] += cell.posts
     return tuple(
         DayRow(
             day=day,
-            posts=posts[index],
-            negative=tones[index, "neg"],
+            posts=posts[day],
+            negative=negative[day],
             neutral=tones[index, "neu"],
             positive=tones[index, "pos"],
             before=None,
