@@ -10,14 +10,13 @@ from incidents import report_runs
 from incidents.installation import Installation, Problem
 from reports import accountability_job
 from reports.accountability_model import AccountabilityModel, Rate
-from reports.period import PeriodError
-from reports.span import name_of
+from reports.period import PeriodError, name_of
 
 
 def compute(home: Installation, period: str, now: datetime) -> AccountabilityModel:
     """The table of `period` (the running month when empty), stored as a revision when it says something new."""
     zone = ZoneInfo(home.settings.city.timezone)
-    name = period or name_of("month", now.astimezone(zone).date())
+    name = period or name_of("monthly", now.astimezone(zone).date())
     try:
         accountability_job.run(home.db, home.bundle, name, now)
     except PeriodError as exc:

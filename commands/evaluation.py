@@ -11,7 +11,7 @@ from incidents.installation import Installation, Problem
 from incidents.states import State
 from reports.evaluation_job import case_now, period_now
 from reports.evaluation_model import CaseEvaluation, Indicator, Line, PeriodEvaluation, UnitRow
-from reports.span import PeriodError
+from reports.period import PeriodError
 
 #: columns of the table of a period
 COLUMNS = ("department", "domain", "cases", "total", "band", *words.INDICATORS, "on time", "flags")

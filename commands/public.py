@@ -9,9 +9,9 @@ from pathlib import Path
 from incidents import public_edition, report_runs
 from incidents.installation import Installation, Problem
 from incidents.lifecycle import record_act
+from reports.period import PeriodError
 from reports.public import REPORT, build_public, files
 from reports.public_model import PublicModel
-from reports.span import PeriodError
 
 
 @dataclass(frozen=True)

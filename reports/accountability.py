@@ -45,7 +45,7 @@ from reports.charge import (
     stretches,
     tenures,
 )
-from reports.span import Span, span_of
+from reports.period import Period, named
 from reports.standard import expected, groups, rate, together
 from reports.story import is_over, situation
 
@@ -59,7 +59,7 @@ def build_accountability(session: Session, bundle: Bundle, period: str, now: dat
 
     Raises PeriodError for a period that does not exist or lies ahead.
     """
-    span = span_of(period, now, ZoneInfo(bundle.settings.city.timezone))
+    span = named(period, now, ZoneInfo(bundle.settings.city.timezone))
     return _Table(session, bundle, span, now).model()
 
 
@@ -105,7 +105,7 @@ def resolver(departments: Departments) -> Callable[[str], str]:
 class _Table:
     """Collects the figures of one period."""
 
-    def __init__(self, session: Session, bundle: Bundle, span: Span, now: datetime) -> None:
+    def __init__(self, session: Session, bundle: Bundle, span: Period, now: datetime) -> None:
         self.session, self.bundle, self.span, self.now = session, bundle, span, now
         self.settings = bundle.settings.accountability
         self.unit = resolver(bundle.departments)
@@ -190,7 +190,7 @@ class _Table:
         head = weekly_numbers.head_before(self.session, span.as_of)
         return AccountabilityModel(
             period=span.name,
-            kind=span.kind,
+            kind=span.noun,
             city=city.name,
             timezone=city.timezone,
             since=span.since,

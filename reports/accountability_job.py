@@ -19,13 +19,13 @@ from incidents.report_runs import RunView
 from incidents.session import Database
 from reports.accountability import build_accountability
 from reports.accountability_model import AccountabilityModel
-from reports.span import KINDS, name_before, name_of
+from reports.period import TABLES, Length, name_before, name_of
 
 REPORT = "accountability"
 #: tables of weeks and months are looked at again every hour, those of quarters and years once a day
-BEATS = {
-    "reports.accountability": (timedelta(hours=1), ("week", "month")),
-    "reports.accountability.long": (timedelta(hours=24), ("quarter", "year")),
+BEATS: dict[str, tuple[timedelta, tuple[Length, ...]]] = {
+    "reports.accountability": (timedelta(hours=1), ("weekly", "monthly")),
+    "reports.accountability.long": (timedelta(hours=24), ("quarterly", "yearly")),
 }
 _FIGURES = (
     "led",
@@ -49,7 +49,7 @@ class TableSummary:
     corrected: tuple[str, ...] = ()
 
 
-def periods(now: datetime, zone: ZoneInfo, kinds: Collection[str] = KINDS) -> list[str]:
+def periods(now: datetime, zone: ZoneInfo, kinds: Collection[Length] = TABLES) -> list[str]:
     """The last and the running period of each kind."""
     day = now.astimezone(zone).date()
     return [name for kind in kinds for name in (name_before(kind, day), name_of(kind, day))]

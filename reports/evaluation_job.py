@@ -26,7 +26,7 @@ from reports.evaluation import evaluate
 from reports.evaluation_facts import Facts, Pledge, Reply, facts_of
 from reports.evaluation_model import Agreement, CaseEvaluation, PeriodEvaluation, line
 from reports.evaluation_units import rows
-from reports.span import Span, name_before, span_of
+from reports.period import Length, Period, name_before, named, period_of
 from reports.trend import AFTER_TO, HOUR, WATCHED_DAYS
 
 #: incidents of one turn, so that one turn is short; the next turn takes the next ones
@@ -34,7 +34,7 @@ AT_ONCE = 25
 #: a period is looked at again once a day for so long after its end
 LATE_DATA = timedelta(days=35)
 AGAIN = timedelta(hours=24)
-PERIODS = ("week", "month")
+PERIODS: tuple[Length, ...] = ("weekly", "monthly")
 #: a year is long to compute: only where a yearly report is wanted, and looked at again so seldom
 AGAIN_YEAR = timedelta(days=7)
 
@@ -232,8 +232,8 @@ def agreement_of(
 def period_now(
     session: Session, bundle: Bundle, name: str, now: datetime, department: str | None = None
 ) -> PeriodEvaluation:
-    """A period as it looks at this moment. Raises reports.span.PeriodError for one that does not exist or has not begun."""
-    span = span_of(name, now, ZoneInfo(bundle.settings.city.timezone))
+    """A period as it looks at this moment. Raises reports.period.PeriodError for one that does not exist or has not begun."""
+    span = named(name, now, ZoneInfo(bundle.settings.city.timezone))
     settings = bundle.settings.evaluation
     found = evaluation_numbers.touched(session, span.since, span.until)
     cases = (facts for one in found if (facts := _facts(session, settings, one, span.as_of)) is not None)
@@ -261,22 +261,22 @@ def _before(given: Mapping[int, Sequence[Rating]], as_of: datetime) -> dict[int,
     return {key: tuple(one for one in found if one.rated_at <= as_of) for key, found in given.items()}
 
 
-def _spans(bundle: Bundle, now: datetime) -> Iterable[Span]:
+def _spans(bundle: Bundle, now: datetime) -> Iterable[Period]:
     """Whole weeks and months, and years where a report of them is wanted, that ended not long ago."""
     zone = ZoneInfo(bundle.settings.city.timezone)
-    for kind in (*PERIODS, *(("year",) if bundle.settings.reports.yearly_at else ())):
-        span = span_of(name_before(kind, now.astimezone(zone).date()), now, zone)
+    for kind in (*PERIODS, *(("yearly",) if bundle.settings.reports.yearly_at else ())):
+        span = period_of(kind, name_before(kind, now.astimezone(zone).date()), now, zone)
         while now < span.until + LATE_DATA:
             yield span
-            span = span_of(name_before(kind, span.since.date()), now, zone)
+            span = period_of(kind, name_before(kind, span.since.date()), now, zone)
 
 
-def _period_due(session: Session, span: Span, now: datetime) -> bool:
+def _period_due(session: Session, span: Period, now: datetime) -> bool:
     known = evaluation_runs.latest(session, "period", span.name)
     return known is None or (known.next_at is not None and known.next_at <= now)
 
 
-def _keep_period(db: Database, bundle: Bundle, span: Span, now: datetime) -> str:
+def _keep_period(db: Database, bundle: Bundle, span: Period, now: datetime) -> str:
     """Kind of the new revision, "" for none."""
     with db.reading() as session:
         found = period_now(session, bundle, span.name, now)
@@ -293,7 +293,7 @@ def _keep_period(db: Database, bundle: Bundle, span: Span, now: datetime) -> str
             model=found.stored(),
             final_before=bool(known and known.model.get("final")),
             version=0,
-            next_at=now + (AGAIN_YEAR if span.kind == "year" else AGAIN)
+            next_at=now + (AGAIN_YEAR if span.kind == "yearly" else AGAIN)
             if now < span.until + LATE_DATA
             else None,
             now=now,

@@ -23,8 +23,8 @@ from incidents.session import Session
 from incidents.weekly_numbers import stories
 from reports.accountability import build_accountability
 from reports.accountability_model import AccountabilityModel
+from reports.period import PeriodError, named
 from reports.public_model import PublicCell, PublicDepartment, PublicLink, PublicModel, PublicSum
-from reports.span import PeriodError, span_of
 from reports.suppress import OTHER, Grid, protect, protect_line
 
 REPORT = "public"
@@ -36,8 +36,8 @@ _PAGES = Environment(
 def build_public(session: Session, bundle: Bundle, period: str, now: datetime) -> PublicModel:
     """The public edition of a whole month. Raises PeriodError for another kind of period, or one that still runs."""
     zone = ZoneInfo(bundle.settings.city.timezone)
-    span = span_of(period, now, zone)
-    if span.kind != "month" or span.running:
+    span = named(period, now, zone)
+    if span.kind != "monthly" or span.running:
         raise PeriodError(
             f"the public edition is of whole months that are over, such as 2026-11, not of {period}"
         )

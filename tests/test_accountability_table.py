@@ -26,8 +26,7 @@ from incidents.states import (
 )
 from reports.accountability import build_accountability
 from reports.accountability_model import AccountabilityModel, DepartmentLine, Miss, Rate
-from reports.period import PeriodError
-from reports.span import name_before, name_of, span_of
+from reports.period import PeriodError, name_before, name_of, named
 from reports.standard import expected, groups, rate, together
 from tests.fakes.ledger import MONDAY, URL, ZONE, Ledger, returned
 
@@ -438,15 +437,15 @@ def test_periods_have_names_and_bounds_in_local_time() -> None:
         "2026": ("2026-01-01", "2027-01-01"),
     }
     for name, (since, until) in bounds.items():
-        span = span_of(name, now, ZONE)
+        span = named(name, now, ZONE)
         assert (f"{span.since:%Y-%m-%d}", f"{span.until:%Y-%m-%d}") == (since, until)
         assert span.since.hour == 0
         assert name_of(span.kind, span.since.date()) == name
-    assert name_before("quarter", date(2027, 1, 5)) == "2026-Q4"
-    assert name_before("year", date(2027, 1, 5)) == "2026"
+    assert name_before("quarterly", date(2027, 1, 5)) == "2026-Q4"
+    assert name_before("yearly", date(2027, 1, 5)) == "2026"
     for wrong in ("2026-13", "2026-W54", "2026-Q5", "26", "2026-1", "", "9999", "0000", "2027-W20"):
         with pytest.raises(PeriodError):
-            span_of(wrong, now, ZONE)
+            named(wrong, now, ZONE)
 
 
 def test_a_past_table_reads_the_same_whenever_it_is_built_and_comes_back_from_json(

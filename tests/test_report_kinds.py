@@ -26,7 +26,7 @@ from reports.build import build
 from reports.kinds import translator_for
 from reports.layout import Edition
 from reports.model import ReportModel
-from reports.period import Kind, PeriodError, last_whole, name_of, period_of, year_before
+from reports.period import Kind, Length, PeriodError, last_whole, name_of, period_of, year_before
 from reports.render import render
 from reports.special import build_special, run_special
 from tests.conftest import AUDIT_KEY
@@ -80,10 +80,11 @@ def of(db: Database, bundle: Bundle, kind: Kind, name: str, now: datetime = DECE
         ("daily", "2026-11-18", "2026-11-18", "2026-11-19", 24),
         ("weekly", "2026-W53", "2026-12-28", "2027-01-04", 7),
         ("monthly", "2028-02", "2028-02-01", "2028-03-01", 29),
+        ("quarterly", "2026-Q4", "2026-10-01", "2027-01-01", 3),
         ("yearly", "2026", "2026-01-01", "2027-01-01", 12),
     ],
 )
-def test_periods_are_local_and_whole(kind: Kind, name: str, first: str, until: str, slots: int) -> None:
+def test_periods_are_local_and_whole(kind: Length, name: str, first: str, until: str, slots: int) -> None:
     now = datetime(2029, 1, 1, tzinfo=UTC)
     period = period_of(kind, name, now, ZONE)
     assert (period.since.isoformat(), period.until.isoformat()) == (
