@@ -25,6 +25,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+import heap
 from config.bundle import load_bundle
 from config.settings import ConfigError
 from incidents.events import Head
@@ -1774,6 +1775,7 @@ def fail(text: str, code: int = 1) -> NoReturn:
 
 def main() -> None:
     """Entry point: user errors become one sentence, bugs keep their traceback."""
+    heap.few()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # a terminal or cron job that cannot show Chinese must not end the command

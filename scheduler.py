@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
-import gc
 import os
 import signal
 import socket
@@ -41,6 +40,7 @@ import analysis.job
 import analysis.replies_job
 import analysis.topics_job
 import backtest
+import heap
 import reports.accountability_job
 import reports.evaluation_job
 import reports.job
@@ -68,7 +68,7 @@ SILENCE_LIMIT_S = 30.0
 SENDER_LIMIT_S = 180.0
 #: the watch looks first when tick and senders had time to show that they are well: no false alarm at each start
 FIRST_WATCH = timedelta(seconds=20)
-#: when what is loaded is taken for what stays (`settle`)
+#: when what is loaded is taken for what stays (heap.settle)
 SETTLE_AFTER_S = (3.0, 15.0, 60.0, 600.0, 3600.0)
 #: code of a process that its watchdog ended (EX_SOFTWARE)
 EXIT_HUNG = 70
@@ -640,15 +640,6 @@ def stop_signal() -> Iterator[threading.Event]:
             signal.signal(number, old)
 
 
-def settle() -> None:
-    """Take what is there now for what stays: models, configuration and code are looked through by no garbage collection again.
-
-    A collection over the whole heap of a loaded process stops every thread for 0.2 to 0.3 s, in the middle of a person's page.
-    """
-    gc.collect()
-    gc.freeze()
-
-
 def until(stop: threading.Event, look: Callable[[], object] = lambda: None) -> None:
     """Wait for `stop` and look every second. Settles some times in the first hour, as models are loaded when first needed.
 
@@ -659,7 +650,7 @@ def until(stop: threading.Event, look: Callable[[], object] = lambda: None) -> N
         look()
         if times and time.monotonic() - begun >= times[0]:
             times.popleft()
-            settle()
+            heap.settle()
 
 
 def run(home: Installation, clock: Clock, echo: Callable[[str], None], banner: Callable[[str], None]) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.request import urlopen
 
+import heap
 from benchmarks.crawl_stock import resolve_locally
 from config.bundle import load_bundle
 from config.sources import ColumnSource, DiscuzSource, JsonSource, RssSource, Source
@@ -90,6 +91,7 @@ def readings(home: Installation, rounds: int, before: Callable[[], None], begin:
 
 def memory(folder: Path, port: int, crawls: int, hosts: int) -> None:
     """A line of JSON for each thousand crawls."""
+    heap.few()  # as the command does
     home = installation(folder, [mixed(number, port, troubled=False) for number in range(hosts)])
     done, reported, at = 0, 0, datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
     spent = time.process_time()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import heap
 import scheduler
 from config.settings import Settings
 from incidents import beats, rota
@@ -271,6 +272,31 @@ def test_what_stays_is_looked_through_by_no_collection_again(monkeypatch: pytest
         assert gc.get_freeze_count() > frozen + 10_000  # of this process: modules, at least
     finally:
         gc.unfreeze()
+
+
+def test_threads_share_two_heaps() -> None:
+    """Forty threads that each keep a little would hold sixteen heaps on two cores."""
+    code = (
+        "import sys, threading, re; import heap; heap.few() if sys.argv[1] == 'few' else None\n"
+        "kept, go = [], threading.Barrier(41)\n"
+        "def work(): kept.append([object() for _ in range(20000)]); go.wait()\n"
+        "threads = [threading.Thread(target=work) for _ in range(40)]\n"
+        "[t.start() for t in threads]; go.wait(); [t.join() for t in threads]\n"
+        # a heap of a thread is a mapping of 64 MB that is mostly closed
+        "print(sum('---p' in line for line in open('/proc/self/maps')))"
+    )
+
+    def closed(how: str) -> int:
+        done = subprocess.run(
+            [sys.executable, "-c", code, how],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(heap.__file__).parent,
+        )
+        return int(done.stdout)
+
+    assert closed("few") < closed("many")
 
 
 def test_the_last_cry_of_a_job_that_hangs_says_what_others_fail_of(
