@@ -50,8 +50,8 @@ SEED ?= 1000
 test-machine: install-dev ## other histories of the response's state machine than `make test` plays: SEED=1000, QUANSHENG_STEPS=100000
 	QUANSHENG_SEED=$(SEED) $(BIN)/python -m pytest -n 2 tests/test_machine.py
 
-test-journeys: install-dev ## the console in a real Chromium: a journey for each role, axe-core over every page (on demand, 3 minutes)
-	timeout 900 $(BIN)/python -m pytest tests/journeys.py
+test-journeys: install-dev ## the console in a real Chromium: a journey for each role, axe-core over every page (on demand, 4 minutes)
+	timeout --signal=INT --kill-after=60 2400 $(BIN)/python -m pytest tests/journeys.py
 
 test-real: install-dev ## a real WordPress, mail server and fake Slack: one day from post to weekly report; and a real forum
 	$(BIN)/python -m tests.real.run

@@ -17,6 +17,7 @@ from markupsafe import Markup, escape
 from console import rights
 from console.context import LANG_COOKIE, LANGUAGES, Visit
 from console.marks import Marks, bars
+from console.menu import menu
 from console.say import Say, safe_url
 from incidents import stops
 from incidents.labels import VALUES
@@ -119,6 +120,7 @@ def page(here: Visit, template: str, *, status: int = 200, **values: Any) -> HTM
         "safe_url": safe_url,
         "bars": bars,
         "halts": lambda: _halts(here),
+        "menu": lambda: menu(here.account.role, here.translate),
         "may_act": rights.may_act,
         "may_teach": lambda: rights.may_teach(here),
         "may_answer": lambda: rights.may_answer(here),

@@ -6,15 +6,19 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import uvicorn
 
+from commands.public import publish
 from incidents import proposals
+from incidents.installation import Installation
 from incidents.proposals import NewProposal
 from incidents.queries import IncidentView
 from incidents.states import Acknowledge, Assign, Confirm, Evaluate, Inform, Respond, SignFor
-from tests.console_world import World
+from reports import accountability_job, evaluation_job
+from reports import job as report_job
+from tests.console_world import ZONE, World, client, submit
 
 #: role -> login; all share the password of tests.console_world
 PEOPLE = {
@@ -26,6 +30,8 @@ PEOPLE = {
     "administrator": "admin",
     "auditor": "shen",
 }
+#: when the public edition of the city's month is made
+DECEMBER = datetime(2026, 12, 1, 8, tzinfo=ZONE)
 
 
 def people(town: World) -> None:
@@ -164,6 +170,33 @@ def settle(town: World) -> dict[str, IncidentView]:
         )
     town.sources()
     return {name: town.get(view.id) for name, view in made.items()}
+
+
+def papers(town: World, made: dict[str, IncidentView]) -> None:
+    """What months of work leave behind: tables, evaluations, a report, a public edition, a letter being written."""
+    hour = timedelta(hours=1)
+    good = town.incident(
+        "校门口护栏损坏，次日已修复",
+        ["护栏断了一截，孩子过马路不安全", "今天看到工人来修了"],
+        domain="schooling",
+        began=4 * hour,
+        every=hour,
+        at=town.now - hour,
+    )
+    good = town.act(good, Confirm("已电话核实"), Assign("education"), SignFor("张老师"))
+    told = "https://www.jinan.example.invalid/col1/art_330.html"
+    made["praised"] = town.act(
+        good, Inform(told, "教育局：已派员查看"), Respond(told, "护栏已修复"), Evaluate(95, "当日办结")
+    )
+    evaluation_job.run_due(town.db, town.bundle, town.now)
+    accountability_job.run(town.db, town.bundle, "2026-11", town.now)
+    report_job.run(town.db, town.bundle, town.keys, town.now)
+    home = Installation(town.db, town.bundle, town.keys)
+    publish(home, "2026-11", None, "admin", DECEMBER)
+    supervisor = client(town, PEOPLE["supervisor"])
+    page = supervisor.get("/accountability").text
+    answer = submit(supervisor, page, "/accountability/letters", number=made["praised"].number)
+    assert answer.status_code == 303, answer.text
 
 
 @contextmanager

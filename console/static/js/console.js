@@ -132,6 +132,22 @@
   }
   window.quansheng = { sync: sync, tick: tick, stored: stored, choose: choose };
 
+  // --- what the menu or 显示 opened closes by Escape and by a touch elsewhere
+  function openMenus() {
+    return Array.prototype.slice.call(document.querySelectorAll(".top details[open]"));
+  }
+  document.addEventListener("keydown", function (event) {
+    if (event.key !== "Escape") return;
+    openMenus().forEach(function (node) {
+      var inside = node.contains(document.activeElement);
+      node.open = false;
+      if (inside) node.querySelector("summary").focus();
+    });
+  });
+  document.addEventListener("click", function (event) {
+    openMenus().forEach(function (node) { if (!node.contains(event.target)) node.open = false; });
+  });
+
   // --- a form is sent once, however often the button is pressed
   document.addEventListener("submit", function (event) {
     var form = event.target;
