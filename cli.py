@@ -1689,7 +1689,7 @@ def purge(
 ) -> None:
     """Delete what is older than privacy.* allows, and tell what went."""
     import scheduler  # for the wording of summaries
-    from incidents import retention
+    from incidents import index, retention
     from spiders import evidence_job, traces
 
     with opened() as home:
@@ -1706,6 +1706,7 @@ def purge(
         else:
             with home.db.transaction() as session:
                 result = retention.purge(session, now(), home.settings.privacy)
+        index.compact(home.db, float("inf"))
         swept = evidence_job.sweep(home.db, home.bundle, home.keys, now())
         echo(scheduler.summary(result))
         if swept.deleted or swept.orphans:

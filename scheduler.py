@@ -53,7 +53,7 @@ from alerts.slack_socket import SlackSocket
 from config.routes import CHANNELS
 from config.settings import Settings
 from console.app import create_app
-from incidents import beats, retention, snapshot
+from incidents import beats, index, retention, snapshot
 from incidents.installation import Installation, Problem
 from incidents.letter_text import LetterText
 from incidents.trouble import SchemaTooNew
@@ -192,6 +192,10 @@ def _backtest(home: Installation, clock: Clock) -> object:
     return backtest.run_waiting(home, clock)
 
 
+def _index(home: Installation, clock: Clock) -> object:
+    return index.compact(home.db)
+
+
 def _purge(home: Installation, clock: Clock) -> object:
     now = clock()
     with home.db.transaction() as session:
@@ -254,6 +258,9 @@ JOBS: tuple[Job, ...] = (
     Job("backtest", _backtest, every(10)),  # what somebody wants tried on the past; beside everything else
     Job("copy", _copy, every(60)),  # what analysts ask by SQL
     Job("purge", _purge, _daily(3, 17)),
+    Job(
+        "index", _index, every(60)
+    ),  # what a purge or an objection removed goes from the index too, in small steps
 )
 
 

@@ -434,6 +434,7 @@ def test_run_once_tells_each_stage(quansheng: Quansheng) -> None:
         "backtest",
         "copy",
         "purge",
+        "index",
     ]
 
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import func, select, text
 
 from config.settings import PrivacySettings
-from incidents import events, judgements, lifecycle
+from incidents import events, index, judgements, lifecycle
 from incidents.models import Incident, IncidentHour, IncidentPost, Judgement, Post, Quarantine
 from incidents.posts import NewPost, save_posts, set_aside
 from incidents.retention import ObjectionReport, PurgeReport, object_to, purge
@@ -176,6 +176,42 @@ def test_a_purged_text_is_not_left_readable_in_the_file(sqlite_db: Database, pos
     content = path.read_bytes()
     assert b"Xyzzyplugh" not in content
     assert b"xyzzyplugh" not in content
+
+
+def words_in_index(db: Database) -> bytes:
+    """What the file of the index holds of words, those of deleted posts included."""
+    with db.reading() as session:
+        return b"".join(session.scalars(text("SELECT block FROM post_fts_data")))
+
+
+def test_words_of_deleted_posts_go_from_the_index_in_steps(
+    sqlite_db: Database, post: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "_PAGES", 2)
+    with sqlite_db.transaction() as session:
+        save_posts(session, [post("投诉龘靐饭店", fetched_at=T0)])
+    for n in range(60):  # many small parts, as days bring them
+        many = "".join(chr(0x4E00 + 17 * n + 3 * m) for m in range(200))
+        with sqlite_db.transaction() as session:
+            save_posts(session, [post(f"停水第{n}天，{many}没人管", fetched_at=days(179))])
+    secret = "靐".encode()
+    assert secret in words_in_index(sqlite_db)
+    assert index.compact(sqlite_db) == 0, "nobody asked for it"
+    with sqlite_db.transaction() as session:
+        purge(session, days(180.5), PRIVACY)
+    assert secret in words_in_index(sqlite_db), "asked for, and done outside the purge"
+    steps = 0
+    while done := index.compact(sqlite_db, limit_s=0.001):  # a call that has to stop is gone on with
+        steps += done
+        with sqlite_db.transaction() as session:  # others write in between
+            save_posts(session, [post(f"停电第{steps}天", fetched_at=days(180))])
+    assert steps > 2
+    assert secret not in words_in_index(sqlite_db)
+    assert index.compact(sqlite_db) == 0
+    with sqlite_db.reading() as session:
+        assert search_posts(session, "停水").total == 60
+        assert search_posts(session, "停电").total == steps
+        session.execute(text("INSERT INTO post_fts(post_fts) VALUES ('integrity-check')"))
 
 
 @pytest.mark.parametrize("query", ["旧", "停水", "停水旧", "帖"])

@@ -57,6 +57,7 @@ def test_the_stages_stand_in_the_order_of_a_post_s_way() -> None:
         "backtest",
         "copy",
         "purge",
+        "index",
     ]
 
 
