@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
+import heap
 from config.bundle import Bundle
 from config.keys import Keys
 from incidents.session import Database
@@ -104,6 +105,7 @@ class Collector:
                 "crawl: %s", CrawlSummary(tuple(self._told), time.monotonic() - self._told_at).describe()
             )
             self._told, self._told_at = [], time.monotonic()
+            heap.give_back()
         return CrawlSummary(done)
 
     def stop(self, timeout_s: float = 30.0) -> None:

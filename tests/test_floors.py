@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     "config": 0,
+    "heap": 0,
     "incidents": 1,
     "spiders": 2,
     "analysis": 2,
