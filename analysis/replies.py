@@ -24,7 +24,7 @@ from analysis.reply_promises import Promise, promises_in
 from analysis.spans import Span, narrow
 
 #: raise when patterns, weights or thresholds change: answers are then read anew
-MODEL = "reply-1"
+MODEL = "reply-2"
 WEIGHTS = Path(__file__).parent / "models" / "replies.json"
 #: with fewer other cases a percentile says nothing
 FEWEST_OTHERS = 5
