@@ -3,7 +3,8 @@
     QUANSHENG_DATA=... python -m benchmarks.search_recall [TEXTS] [QUERIES]
 
 Queries are random pieces of 1 to 8 characters of the texts (so each is somewhere), and pieces with their characters
-shuffled (so most are nowhere). Truth: comparable(query) in comparable(text), by Python.
+shuffled (so most are nowhere). Every third text and every third query is written in traditional hanzi, by the table
+backwards. Truth: comparable(query) in comparable(text), by Python.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from benchmarks.search_stock import AUDIT_KEY, texts
 from incidents.grams import comparable
+from incidents.hanzi import SIMPLIFIED
 from incidents.posts import NewPost, save_posts
 from incidents.search import parse, search_posts
 from incidents.session import Database
@@ -32,6 +34,7 @@ def main(number: int = 20_000, queries: int = 800) -> None:
     rng = random.Random(11)
     every = [text for text in texts(Path(os.environ["QUANSHENG_DATA"])) if len(text) >= 4]
     chosen = rng.sample(every, min(number, len(every)))
+    chosen = [_traditional(text) if n % 3 == 0 else text for n, text in enumerate(chosen)]
     asked = []
     for n in range(queries):
         text = rng.choice(chosen)
@@ -40,6 +43,8 @@ def main(number: int = 20_000, queries: int = 800) -> None:
         piece = text[at : at + length]
         if n % 5 == 4:
             piece = "".join(rng.sample(piece, len(piece)))
+        if n % 3 == 0:
+            piece = _traditional(piece)
         if comparable(piece) and not set(piece) & set('"＂“”'):
             asked.append(piece)
     with shared_server("search-recall") as server, tempfile.TemporaryDirectory() as folder:
@@ -47,6 +52,14 @@ def main(number: int = 20_000, queries: int = 800) -> None:
             database = open_database(url, audit_key=AUDIT_KEY)
             print(f"{name}: {_measure(database, chosen, asked)}", flush=True)
             database.close()
+
+
+def _traditional(text: str) -> str:
+    """The text as somebody writes it who knows the first traditional form of each hanzi."""
+    return text.translate(_BACK)
+
+
+_BACK = {ord(simple): chr(code) for code, simple in reversed(SIMPLIFIED.items())}
 
 
 def _measure(database: Database, chosen: list[str], asked: list[str]) -> str:

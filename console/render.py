@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -20,6 +21,7 @@ from console.marks import Marks, bars
 from console.menu import menu
 from console.say import Say, safe_url
 from incidents import stops
+from incidents.grams import spellings
 from incidents.labels import VALUES
 from incidents.stops import Stop
 
@@ -50,12 +52,20 @@ def asset_hashes() -> dict[str, str]:
     }
 
 
+@lru_cache(maxsize=100)
+def _pattern(needles: tuple[str, ...]) -> re.Pattern[str]:
+    def letter(one: str) -> str:
+        return f"[{''.join(map(re.escape, spellings(one) or (one,)))}]"
+
+    return re.compile("|".join("".join(map(letter, needle)) for needle in needles), re.IGNORECASE)
+
+
 def marked(text: str, needles: Sequence[str]) -> Markup:
-    """`text`, escaped, with every needle in <mark>."""
+    """`text`, escaped, with every needle in <mark>, however its hanzi are written there."""
     found = sorted({needle for needle in needles if needle}, key=len, reverse=True)
     if not found:
         return Markup(escape(text))  # noqa: S704 (escape() made it safe)
-    pattern = re.compile("|".join(map(re.escape, found)), re.IGNORECASE)
+    pattern = _pattern(tuple(found))
     out, last = Markup(""), 0
     for match in pattern.finditer(text):
         out += (

@@ -13,6 +13,8 @@ import unicodedata
 from functools import lru_cache
 from itertools import chain
 
+from incidents.hanzi import SIMPLIFIED
+
 #: Characters that form tokens: ASCII, Latin, Greek, Cyrillic, kana, hangul, hanzi up to U+323AF (GB 18030-2022
 #: level 3). A fixed list, not str.isalnum(): the index must not change with the Unicode tables of a new Python.
 #: Everything else (punctuation, emoji, other scripts) ends a run and is compared on the text itself.
@@ -32,10 +34,10 @@ def storable(text: str) -> str:
 
 
 def comparable(text: str) -> str:
-    """Full width and half width, capitals and small letters, one space and many are made equal."""
+    """Full and half width, capitals and small letters, traditional and simplified hanzi, one space and many are made equal."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     if not folded.isascii():
-        folded = unicodedata.normalize("NFKC", _INVISIBLE.sub("", folded))
+        folded = unicodedata.normalize("NFKC", _INVISIBLE.sub("", folded)).translate(SIMPLIFIED)
     return " ".join(folded.split())
 
 
@@ -48,9 +50,10 @@ def body_of(title: str, text: str) -> str:
 def _spellings() -> dict[str, str]:
     """Hanzi -> what is made equal to it or to something that holds it, each as one character; itself left out."""
     found: dict[str, str] = {}
-    # radicals to half width forms, squared and other framed hanzi, compatibility hanzi
+    # radicals to half width forms, squared and other framed hanzi, compatibility hanzi; traditional ones beyond them
+    rare = [code for code in SIMPLIFIED if code >= 0x20000]
     for code in chain(
-        range(0x2E80, 0xD800), range(0xF900, 0x10000), range(0x1F200, 0x1F300), range(0x2F800, 0x2FA20)
+        range(0x2E80, 0xD800), range(0xF900, 0x10000), range(0x1F200, 0x1F300), range(0x2F800, 0x2FA20), rare
     ):
         letter = chr(code)
         for made in set(comparable(letter)) - {letter}:

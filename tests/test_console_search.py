@@ -14,6 +14,7 @@ import openpyxl
 import pytest
 
 from console import sheets
+from console.render import marked
 from console.sheets import guarded
 from console.views import search
 from console.views.search import FORMATS, needles
@@ -129,6 +130,12 @@ def test_searches_over_posts_are_recorded(town: World) -> None:
     with town.db.reading() as session:
         event = queries.latest_events(session, kinds=["posts_searched"])[0]
     assert event.payload == {"query": "停水", "found": 30}
+
+
+def test_what_was_found_is_marked_however_it_is_written() -> None:
+    assert str(marked("某某學校<b>", ["学校"])) == "某某<mark>學校</mark>&lt;b&gt;"
+    assert str(marked("Ａ區 a區", ["a区"])) == "Ａ區 <mark>a區</mark>"
+    assert str(marked("1.5元 [x]", ["1.5", "[x]"])) == "<mark>1.5</mark>元 <mark>[x]</mark>"
 
 
 def test_excluded_words_are_not_marked() -> None:
