@@ -14,5 +14,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """No row of a table changes but those of the index; a minute or so for each 100,000 posts."""
+    """No row of a table changes but those of the index; half a minute for each 100,000 posts."""
     rebuild_index(Session(op.get_bind()))
