@@ -6,7 +6,7 @@ does not hold is None or an empty tuple, never a guess.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from config.bundle import Bundle
@@ -59,7 +59,9 @@ def build(session: Session, bundle: Bundle, kind: Kind, name: str, now: datetime
         rules_version=bundle.rules.version,
         department_names=department_names,
         audit=AuditHead(seq=head.seq, hash=head.hash),
-        partly_deleted=reached_by_retention(period, bundle.settings.privacy.post_days, now),
+        partly_deleted=reached_by_retention(period, bundle.settings.privacy.post_days, now)
+        # a house that is younger than its retention has deleted nothing
+        and numbers.head_before(session, now - timedelta(days=bundle.settings.privacy.post_days)).seq > 0,
         heads=_heads(session, period),
         # topics are made for weeks
         topics=topic_domains(session, period, bundle.settings.analysis.watched_domains)

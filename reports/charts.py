@@ -86,7 +86,7 @@ def days_chart(
                 label=name,
             )
             base = [below + part for below, part in zip(base, layer, strict=True)]
-    if any(value is not None for value in before):
+    if any(before):
         axes.plot(
             places,
             [float("nan") if value is None else value for value in before],
@@ -190,24 +190,31 @@ def pairs_chart(
     axes.barh(
         [p - 0.19 for p in places], now, 0.36, color=_INK, edgecolor=_INK, linewidth=0.5, label=names[0]
     )
-    axes.barh(
-        [p + 0.19 for p in places],
-        before,
-        0.36,
-        color=_POS,
-        hatch="////",
-        edgecolor=_OLD,
-        linewidth=0.5,
-        label=names[1],
-    )
+    if any(before):
+        axes.barh(
+            [p + 0.19 for p in places],
+            before,
+            0.36,
+            color=_POS,
+            hatch="////",
+            edgecolor=_OLD,
+            linewidth=0.5,
+            label=names[1],
+        )
     top = max([*now, *before, 1])
     for place, new, old in zip(places, now, before, strict=True):
         axes.text(
             new + top * 0.012, place - 0.2, f"{new:,}", va="center", color=_INK, fontproperties=_font(11.5)
         )
-        axes.text(
-            old + top * 0.012, place + 0.2, f"{old:,}", va="center", color=_OLD, fontproperties=_font(10.5)
-        )
+        if any(before):
+            axes.text(
+                old + top * 0.012,
+                place + 0.2,
+                f"{old:,}",
+                va="center",
+                color=_OLD,
+                fontproperties=_font(10.5),
+            )
     axes.set_xlim(0, top * 1.08)
     axes.set_ylim(rows - 0.45, -0.55)
     axes.set_yticks(places, list(labels))

@@ -60,6 +60,9 @@ _BLOCKS = {
 def make() -> Docx:
     """The template with its loop over blocks."""
     doc = Document()
+    for lang in doc.styles.element.iter(qn("w:lang")):
+        # lines break, and spelling is checked, by the rules of Chinese; Latin words stay whole
+        lang.set(qn("w:eastAsia"), "zh-CN")
     _page(doc)
     for name in _STYLES:
         _style(doc, name)

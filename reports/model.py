@@ -398,6 +398,11 @@ class ReportModel(_Part):
         return tuple(line for line in lines if line.state not in finished)
 
     @property
+    def listed_sources(self) -> tuple[SourceRow, ...]:
+        """Sources that are read or gave posts; the others that stand in the file say nothing."""
+        return tuple(row for row in self.sources if row.enabled or row.posts)
+
+    @property
     def kept(self) -> int:
         """Clocks stopped in time in this week."""
         return sum(row.kept for row in self.rules)

@@ -127,7 +127,7 @@ def _own_text(model: ReportModel, words: Words) -> list[str]:
         words._("{name}：新帖{posts}条，{days}/{all}天有新帖").format(
             name=row.name, posts=words.number(row.posts), days=row.days, all=slots(model)
         )
-        for row in model.sources
+        for row in model.listed_sources
     ]
     return [words.coverage(), *sources, *words.own_errors()]
 

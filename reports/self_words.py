@@ -15,6 +15,8 @@ def last_year_sentence(words: Words) -> str:
     if found is None:
         return ""
     few = _("数据不足")
+    if (found.posts, found.judged, found.detected, found.closed) == (None,) * 4:
+        return _("去年同期（{period}）数据不足。").format(period=found.period)
     return _("去年同期（{period}）：帖文{posts}，负面占{share}，预警{detected}，办结{closed}。").format(
         period=found.period,
         posts=few if found.posts is None else words.number(found.posts),

@@ -333,12 +333,12 @@ def _links(model: ReportModel, words: Words, c: Cells) -> Table:
         "links",
         _("响应用时"),
         (
-            Column(_("环节"), wide=1.9),
+            Column(_("环节"), wide=2.1),
             Column(_("责任方"), wide=1.2, sheet_only=True),
-            Column(_("完成（次）"), "count", 0.8),
-            Column(_("中位数（小时）"), "hours", 1.4),
-            Column(_("最慢（小时）"), "hours", 1.4),
-            Column(_("最慢事件"), wide=1.4),
+            Column(_("完成（次）"), "count", 0.6),
+            Column(_("中位数（小时）"), "hours", 1.5),
+            Column(_("最慢（小时）"), "hours", 1.5),
+            Column(_("最慢事件"), wide=1.6),
             Column(_("等待（件）"), "count", 0.6),
             Column(_("最久等待（小时）"), "hours", 1.2, sheet_only=True),
             Column(_("等待事件"), wide=1.4, sheet_only=True),
@@ -434,16 +434,16 @@ def _departments(model: ReportModel, words: Words, c: Cells) -> Table:
         "departments",
         _("部门办理"),
         (
-            Column(_("部门"), wide=2),
-            Column(_("交办（件）"), "count"),
+            Column(_("部门"), wide=1.9),
+            Column(_("交办（件）"), "count", 1.1),
             Column(_("退回（件）"), "count", sheet_only=True),
-            Column(_("回应（件）"), "count"),
-            Column(_("中位数（小时）"), "hours", 1.7),
+            Column(_("回应（件）"), "count", 1.15),
+            Column(_("中位数（小时）"), "hours", 1.9),
             Column(_("最慢（小时）"), "hours", 1.3, sheet_only=True),
             Column(_("时限按时（项）"), "count", 1.2),
             Column(_("时限超时（项）"), "count", 1.2),
-            Column(_("按时率"), "share", 1.2),
-            Column(_("在办（件）"), "count"),
+            Column(_("按时率"), "share", 1.3),
+            Column(_("在办（件）"), "count", 0.8),
             Column(_("事件"), wide=1.6, sheet_only=True),
         ),
         tuple(
@@ -775,7 +775,7 @@ def _sources(model: ReportModel, words: Words, c: Cells) -> Table:
                 c.count(row.days),
                 c.time(row.last_at),
             )
-            for row in model.sources
+            for row in model.listed_sources
         ),
     )
 
