@@ -8,6 +8,9 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import structlog
+
+import heap
 import scheduler
 from benchmarks.crawl_ours import installation, mixed, source
 from incidents.installation import Installation
@@ -27,14 +30,16 @@ def house(home: Installation, *, everything: bool) -> None:
         running = House(home, now, jobs)
         running.start()
         print("ready", flush=True)
-        while not stop.wait(1.0):
-            running.look()
+        scheduler.until(stop, running.look)
         running.stop()
 
 
 def main(arguments: list[str]) -> None:
     """See crawl_scale.py for the arguments."""
     logging.disable(logging.WARNING)
+    # a line for each run of a job would fill the pipe that nobody reads after "ready", and stop the house for ever
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    heap.few()
     part, folder, port = arguments[0], Path(arguments[1]), int(arguments[2])
     if part == "schedule":
         sources = [
