@@ -174,6 +174,67 @@ def answer_chart(
     return _png(figure)
 
 
+def changes_chart(
+    labels: Sequence[str],
+    own: Sequence[tuple[float, float, float]],
+    against: Sequence[tuple[float, float, float] | None],
+    names: tuple[str, str],
+) -> bytes:
+    """Changes as dots with their 95 % intervals, in the order given; 0 is drawn as "no change".
+
+    `own`: (value, low, high) as shares, -0.5 for half; `against`: the same compared with others, or None. Ends beyond +200 %
+    are cut: an arrow says so.
+    """
+    rows = len(labels)
+    height = 74 + 40 * rows
+    figure, axes = _canvas(height)
+    left = (16 * max(sum(1 if ord(letter) > 255 else 0.56 for letter in one) for one in labels) + 12) / WIDTH
+    axes.set_position((left, 34 / height, 0.95 - left, (height - 72) / height))
+    most = 2.0
+    for series, shift, colour, face, marker, name in (
+        (own, -0.14, _INK, _INK, "o", names[0]),
+        (against, 0.16, _NEG, "white", "s", names[1]),
+    ):
+        shown = [(place, one) for place, one in enumerate(series) if one is not None]
+        for place, (_value, low, high) in shown:
+            axes.plot([low, min(high, most)], [place + shift] * 2, color=colour, linewidth=1.6, zorder=2)
+            if high > most:
+                axes.plot([most], [place + shift], marker=">", color=colour, markersize=5, zorder=2)
+        if shown:
+            axes.plot(
+                [min(value, most) for _place, (value, _low, _high) in shown],
+                [place + shift for place, _one in shown],
+                linestyle="none",
+                marker=marker,
+                markersize=7,
+                markerfacecolor=face,
+                markeredgecolor=colour,
+                label=name,
+                zorder=3,
+            )
+    axes.axvline(0, color=_OLD, linestyle=(0, (4, 2)), linewidth=1.2, zorder=1)
+    every = [*own, *(one for one in against if one is not None)]
+    axes.set_xlim(-1.05, max(0.5, min(most, max(high for _value, _low, high in every))) + 0.08)
+    axes.set_ylim(rows - 0.5, -0.5)
+    axes.set_yticks(list(range(rows)), list(labels))
+    ticks = [tick / 2 for tick in range(-2, 5) if tick / 2 <= axes.get_xlim()[1]]
+    axes.set_xticks(ticks, [f"{tick:+.0%}".replace("-", "−") if tick else "0" for tick in ticks])
+    axes.grid(axis="x", color=_GRID, linewidth=0.7)
+    _letter(axes, 11)
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.01, 1.0),
+        ncols=2,
+        frameon=False,
+        prop=_font(11.5),
+        handlelength=1.4,
+        columnspacing=1.3,
+        handletextpad=0.5,
+        borderpad=0.2,
+    )
+    return _png(figure)
+
+
 def pairs_chart(
     labels: Sequence[str], now: Sequence[int], before: Sequence[int], names: tuple[str, str]
 ) -> bytes:

@@ -140,7 +140,7 @@ def _section(
         charged = [Block("small", line) for line in words.charges()]
         return [*table("departments"), Block("small", words.departments_note()), *charged]
     if section == "evaluation":
-        return _evaluation(words, made, chart("trend.png"))
+        return _evaluation(words, made, [*chart("trend.png"), *chart("changes.png")])
     own = [Block("para", words.coverage()), *table("sources")]
     return own + [Block("para", line) for line in words.own_errors()]
 
@@ -169,14 +169,17 @@ def _matters(model: ReportModel, words: Words) -> list[Block]:
 
 
 def _evaluation(words: Words, made: dict[str, Table], chart: list[Block]) -> list[Block]:
-    found = evaluation_words.trends(words)
-    told = [Block("para", evaluation_words.trend_sentence(words, line)) for line in found[: words.limit]]
+    told = [
+        Block("para", evaluation_words.trend_sentence(words, line))
+        for line in evaluation_words.told_trends(words)
+    ]
     blocks = [Block("para", line) for line in evaluation_words.lead(words)]
     blocks += [table_block(made[name]) for name in ("units", "indicators", "case") if name in made]
     if told:
         blocks += [*([_h2(words, 0, words._("回应后的舆情走势"))] if "units" in made else []), *chart, *told]
-    blocks += _rest(words, len(found))
-    return blocks + [Block("small", line) for line in evaluation_words.notes(words)]
+    left_out = evaluation_words.rest_of_trends(words)
+    small = [*([left_out] if left_out else []), *evaluation_words.notes(words)]
+    return blocks + [Block("small", line) for line in small]
 
 
 def _topics(model: ReportModel, words: Words) -> list[Block]:

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from reports.words import Words
 
 
+#: answers whose talk is told in sentences where lists are cut
+TOLD = 6
+
+
 def _stop(words: Words) -> str:
     return "。" if words.chinese else "."
 
@@ -251,6 +255,18 @@ def trends(words: Words) -> tuple[TrendLine, ...]:
     return (TrendLine(number=case.number, title=title, department=case.department, trend=case.trend),)
 
 
+def told_trends(words: Words) -> tuple[TrendLine, ...]:
+    """Those that are told in sentences: where lists are cut, the ones most talked about; the sheet has all."""
+    found = trends(words)
+    return found if words.limit is None else found[: min(words.limit, TOLD)]
+
+
+def rest_of_trends(words: Words) -> str:
+    """How many were left out; empty when none was."""
+    left = len(trends(words)) - len(told_trends(words))
+    return words._("另有{n}件的走势见表格文件。").format(n=left) if left else ""
+
+
 def notes(words: Words) -> list[str]:
     """How to read it: letters, brackets, what restricted matters do, cautions."""
     part, _ = words.model.evaluation, words._
@@ -276,6 +292,21 @@ def notes(words: Words) -> list[str]:
             list=(" " if not words.chinese else "").join(said.cautions(words.language))
         ),
     ]
+
+
+def drawn_trends(words: Words) -> list[TrendLine]:
+    """Answers whose change of volume has an interval, the most talked about; drawn in the report of a period."""
+    part = words.model.evaluation
+    if part is None or part.case is not None:
+        return []
+    return [line for line in part.trends if line.trend.volume is not None][:TOLD]
+
+
+def changes_alt(words: Words) -> str:
+    """What the chart of changes shows."""
+    _ = words._
+    told = [f"{line.number} {interval(words, line.trend.volume)}" for line in drawn_trends(words)]
+    return _("回应后日均帖数变化：{list}。").format(list=_semi(words).join(told)) if told else ""
 
 
 def bars_alt(words: Words) -> str:

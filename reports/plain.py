@@ -142,9 +142,8 @@ def _evaluation_text(model: ReportModel, words: Words) -> list[str]:
             f"{one.id} {evaluation_words.name(words, 'indicator', one.id)}"
             f"  {evaluation_words.figure(one)}  {evaluation_words.reason(words, one)}"
         )
-    found = evaluation_words.trends(words)
-    lines += [evaluation_words.trend_sentence(words, line) for line in found[: words.limit]]
-    lines += filter(None, [words.rest(len(found)), evaluation_words.bars_alt(words)])
+    lines += [evaluation_words.trend_sentence(words, line) for line in evaluation_words.told_trends(words)]
+    lines += filter(None, [evaluation_words.rest_of_trends(words), evaluation_words.bars_alt(words)])
     return [*lines, *evaluation_words.notes(words)]
 
 

@@ -17,7 +17,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from reports import evaluation_words
-from reports.charts import answer_chart, days_chart, pairs_chart
+from reports.charts import answer_chart, changes_chart, days_chart, pairs_chart
+from reports.evaluation_model import Estimate
 from reports.kinds import slot_name, slots
 from reports.layout import Edition, footer, groups, notices, sections, tone_line
 from reports.model import CountRow, ReportModel
@@ -85,7 +86,7 @@ def render(model: ReportModel, edition: Edition, language: str) -> Rendered:
     subject = _subject(whole, edition)
 
     def html(words: Words, source: Callable[[Image], str]) -> str:
-        places = {"days": "", "domains": "", "trend": ""} | {
+        places = {"days": "", "domains": "", "trend": "", "changes": ""} | {
             image.name.removesuffix(".png"): source(image) for image in images
         }
         return _INLINER.inline(
@@ -175,8 +176,27 @@ def _images(model: ReportModel, words: Words) -> tuple[Image, ...]:
             (_("本周"), _("上周")),
         )
         found.append(Image("domains.png", words.domains_alt(rows), png))
-    found += _answer_image(words)
+    found += [*_answer_image(words), *_changes_image(words)]
     return tuple(found)
+
+
+def _changes_image(words: Words) -> list[Image]:
+    """How the talk changed after each answer, of the report of a period."""
+    lines = evaluation_words.drawn_trends(words)
+    if not lines:
+        return []
+
+    def ends(one: Estimate | None) -> tuple[float, float, float] | None:
+        return None if one is None else (one.value, one.low, one.high)
+
+    own = [found for line in lines if (found := ends(line.trend.volume)) is not None]
+    png = changes_chart(
+        [line.number for line in lines],
+        own,
+        [ends(line.trend.matched_volume) for line in lines],
+        (words._("日均帖数变化"), words._("与同类相比帖数变化")),
+    )
+    return [Image("changes.png", evaluation_words.changes_alt(words), png)]
 
 
 def _answer_image(words: Words) -> list[Image]:

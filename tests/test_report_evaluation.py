@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -399,3 +400,38 @@ def test_a_report_of_the_time_before_there_was_an_evaluation_reads_back(town: Wo
     stored = weekly(town).stored()
     stored.pop("evaluation")
     assert ReportModel.model_validate(stored).evaluation is None
+
+
+def test_a_year_is_kept_only_where_a_yearly_report_is_wanted(town: World) -> None:
+    january = NOW.replace(year=2027, month=1, day=6)
+    done = evaluation_job.run_due(town.db, town.bundle, january)
+    assert done is not None
+    assert "2026" not in done.periods
+    wanted = town.bundle.settings.reports.model_copy(update={"yearly_at": "01-05 08:27"})
+    bundle = replace(town.bundle, settings=town.bundle.settings.model_copy(update={"reports": wanted}))
+    done = evaluation_job.run_due(town.db, bundle, january)
+    assert done is not None
+    assert done.periods == ("2026",)
+    # once a week is enough for a year
+    again = evaluation_job.run_due(town.db, bundle, january + timedelta(days=2))
+    assert again is None or "2026" not in again.periods
+    with town.db.reading() as session:
+        kept = evaluation_job.stored_period(session, "2026")
+        told = build(session, bundle, "yearly", "2026", january).evaluation
+    assert kept is not None
+    assert told is not None
+    assert [row.cases for row in told.rows] == [row.cases for row in kept.rows]
+
+
+def test_of_many_answers_a_mail_tells_the_most_talked_about(
+    town: World, played: tuple[IncidentView, IncidentView]
+) -> None:
+    model = weekly(town)
+    part = model.evaluation
+    assert part is not None
+    many = model.model_copy(update={"evaluation": part.model_copy(update={"trends": part.trends * 20})})
+    drawn = write(many, Edition(), "zh_CN")
+    assert drawn.rendered.mail_text.count("日均帖数变化") == 6
+    assert "另有14件的走势见表格文件。" in drawn.rendered.mail
+    assert drawn.rendered.text.count("日均帖数变化") == 20
+    assert len(sheets(drawn)["回应后走势"]) == 20

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from config.bundle import Bundle, load_bundle
-from incidents.judgements import save_judgements
+from incidents.judgements import add_post, save_judgements
 from incidents.posts import NewPost, save_posts
 from incidents.session import Database
 from incidents.sources import record_crawl
@@ -380,3 +380,126 @@ def test_posts_without_a_district_equal_a_recount(ledger: Ledger, bundle: Bundle
         **SPAN,
     )
     assert weekly(ledger, bundle).no_district == without == 5
+
+
+# --- clocks one by one, links, posts of incidents ----------------------------------------------------------------
+
+
+def test_rules_misses_and_links_equal_a_recount(ledger: Ledger, bundle: Bundle) -> None:
+    for index, answered in enumerate((9, 30, 60, None, 52)):
+        ledger.plain(
+            "education", begun=MONDAY + timedelta(hours=index), assigned=1 + index, answered=answered
+        )
+    ledger.plain("education", begun=MONDAY - timedelta(days=5), answered=None)  # ran out before the week
+    ledger.plain("education", begun=MONDAY + timedelta(days=5), answered=None)  # runs beyond it
+    model = weekly(ledger, bundle)
+    ((kept, missed, running),) = rows(
+        ledger,
+        """SELECT sum(closed_at >= :since AND closed_at < :until AND closed_at <= due_at),
+                  sum(due_at >= :since AND due_at < :until AND (closed_at IS NULL OR closed_at > due_at)),
+                  sum(started_at < :until AND due_at >= :until AND closed_at IS NULL)
+           FROM deadline WHERE state <> 'cancelled' AND rule_id = 'R03'""",
+        **SPAN,
+    )
+    (rule,) = (row for row in model.rules if row.rule == "R03")
+    assert (rule.kept, rule.missed, rule.running) == (kept, missed, running) == (2, 3, 1)
+    late = rows(
+        ledger,
+        """SELECT i.number, round((julianday(min(coalesce(d.closed_at, :until), :until)) - julianday(d.due_at)) * 86400),
+                  d.due_at < :since, d.closed_at IS NULL
+           FROM deadline d JOIN incident i ON i.id = d.incident_id
+           WHERE d.due_at < :until AND (d.closed_at IS NULL OR d.closed_at > d.due_at)
+             AND (d.due_at >= :since OR d.closed_at IS NULL OR d.closed_at >= :since) ORDER BY i.number""",
+        **SPAN,
+    )
+    told = sorted(model.missed, key=lambda line: line.number)
+    assert len(told) == len(late) > 3
+    for line, (number, seconds, earlier, unanswered) in zip(told, late, strict=True):
+        assert (line.number, line.earlier, line.answered_at is None) == (
+            number,
+            bool(earlier),
+            bool(unanswered),
+        )
+        assert line.late == pytest.approx(seconds, abs=1)
+    link = """SELECT round((julianday(e.at) - julianday(b.at)) * 86400) FROM
+      (SELECT incident_id, {end} AS at FROM incident_event WHERE kind = '{stop}') e JOIN
+      (SELECT incident_id, {begin} AS at FROM incident_event WHERE kind = '{start}') b ON b.incident_id = e.incident_id
+      WHERE e.at >= :since AND e.at < :until ORDER BY 1"""
+    known = {row.id: row for row in model.links}
+    for name, start, stop in (
+        ("acknowledged_assigned", "page_acknowledged", "assigned"),
+        ("assigned_responded", "assigned", "responded"),
+        ("detected_alerted", "detected", "page_sent"),
+    ):
+        taken = [row[0] for row in rows(ledger, link.format(end="occurred_at", begin="occurred_at", start=start, stop=stop), **SPAN)]  # fmt: skip
+        assert known[name].n == len(taken), name
+        assert known[name].worst == pytest.approx(taken[-1], abs=1), name
+        middle = len(taken) // 2
+        assert known[name].median == pytest.approx((taken[middle] + taken[~middle]) / 2, abs=1), name
+    whole = [
+        row[0]
+        for row in rows(
+            ledger,
+            """SELECT round((julianday(e.occurred_at) - julianday(i.first_posted_at)) * 86400) FROM incident_event e
+               JOIN incident i ON i.id = e.incident_id WHERE e.kind = 'responded' AND e.occurred_at >= :since
+               AND e.occurred_at < :until ORDER BY 1""",
+            **SPAN,
+        )
+    ]
+    assert known["posted_responded"].n == len(whole)
+    assert known["posted_responded"].worst == pytest.approx(whole[-1], abs=1)
+    waiting = rows(
+        ledger,
+        """SELECT number FROM incident i WHERE state NOT IN ('closed', 'false_alarm', 'merged', 'watching')
+           AND NOT EXISTS (SELECT 1 FROM incident_event e WHERE e.incident_id = i.id AND e.kind = 'responded') ORDER BY 1""",
+    )
+    assert sorted(known["assigned_responded"].waiting) == [row[0] for row in waiting]
+    assert len(waiting) == 3
+
+
+def test_posts_of_incidents_and_of_the_week_before_equal_a_recount(ledger: Ledger, bundle: Bundle) -> None:
+    before = MONDAY - timedelta(days=7)
+    grown = ledger.plain("education", begun=before, answered=None, authors=3)
+    ledger.plain("education", authors=4)
+    with ledger.db.transaction() as session:
+        new = [_post(MONDAY + timedelta(hours=n), n) for n in range(6)]
+        ids = save_posts(session, [*new, *[_post(before + timedelta(hours=n), 50 + n) for n in range(5)]]).ids
+        save_judgements(
+            session, [judged(post, tone="neg" if post % 2 else "neu") for post in ids[:-2]], MONDAY
+        )
+        for post in ids[:6]:
+            add_post(
+                session,
+                grown.id,
+                post,
+                similarity=0.9,
+                voice=True,
+                published_at=MONDAY,
+                negative=True,
+                now=MONDAY,
+            )
+    model = weekly(ledger, bundle)
+    bounds = {**SPAN, "before": "2026-10-25 16:00:00.000000"}
+    counted = {
+        number: (now, then)
+        for number, now, then in rows(
+            ledger,
+            """SELECT i.number, sum(p.published_at >= :since), sum(p.published_at < :since) FROM incident_post ip
+               JOIN post p ON p.id = ip.post_id JOIN incident i ON i.id = ip.incident_id
+               WHERE p.published_at >= :before AND p.published_at < :until GROUP BY 1""",
+            **bounds,
+        )
+    }
+    assert {line.number: (line.posts, line.posts_before) for line in model.open_incidents} == counted
+    assert [line.number for line in model.growing] == [
+        number for number, (now, then) in counted.items() if then and now >= 3 and now > then
+    ]
+    ((judged_before, negative_before),) = rows(
+        ledger,
+        """SELECT count(j.post_id), sum(j.tone = 'neg') FROM post p JOIN judgement j ON j.post_id = p.id
+           WHERE p.published_at >= :before AND p.published_at < :since""",
+        before=bounds["before"],
+        since=bounds["since"],
+    )
+    assert (model.volume.judged_before, model.volume.negative_before) == (judged_before, negative_before)
+    assert judged_before > negative_before > 0
