@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from config.files import Record, parse, read_yaml, repeated
+
+#: column and row of a square on the schematic map, counted from the top left
+Step = Annotated[int, Field(ge=0, le=19)]
 
 
 class Street(Record):
@@ -32,6 +35,11 @@ class District(Record):
     name: str = Field(min_length=2, pattern=r"[区县市]$", description="Full name, ending in 区, 县 or 市.")
     code: str = Field(pattern=r"^\d{6}$", description="Administrative division code, 6 digits.")
     aliases: tuple[str, ...] = Field((), description="Other names that people write.")
+    cell: tuple[Step, Step] | None = Field(
+        None,
+        description="Its square on the schematic map of incident pages: [column, row] from the top left, north above. "
+        "Without one the district stands in the list only.",
+    )
     streets: tuple[Street, ...] = Field((), description="Streets and towns of the district.")
 
     @property
@@ -91,6 +99,9 @@ class Places(Record):
                 raise ValueError(f"{place.name} lies in an unknown district: {place.district}")
             if short := [form for form in place.aliases if len(form) < 2]:
                 raise ValueError(f"{place.name} has an alias of one character: {', '.join(short)}")
+        cells = [f"{one.cell[0]}, {one.cell[1]}" for one in self.districts if one.cell]
+        if twice := repeated(cells):
+            raise ValueError(f"two districts on one square of the map: [{'], ['.join(twice)}]")
         # one word for two places would put a post into the wrong district
         forms = [form for place in self.named for form in (place.name, *place.aliases)]
         if twice := repeated(forms):

@@ -46,7 +46,7 @@ def environment() -> Environment:
 def asset_hashes() -> dict[str, str]:
     """A short hash of every file below static/."""
     return {
-        file.relative_to(STATIC).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+        file.relative_to(STATIC).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()[:8]
         for file in sorted(STATIC.rglob("*"))
         if file.is_file()
     }

@@ -138,6 +138,7 @@ def settle(town: World) -> dict[str, IncidentView]:
         every=timedelta(minutes=5),
         track="fast",
         copies=3,
+        elsewhere={2: "市中区", 4: "历城区", 5: "市中区"},
     )
     made["canteen2"] = town.incident(
         "中学门口小饭桌卫生差，学生腹泻",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -98,9 +98,13 @@ class World:
         every: timedelta = timedelta(minutes=17),
         track: str = "burst",
         copies: int = 0,
+        elsewhere: Mapping[int, str] | None = None,
         at: datetime | None = None,
     ) -> IncidentView:
-        """A detected incident; `began` before now, one post `every` so often, `copies` near-copies of the first."""
+        """A detected incident; `began` before now, one post `every` so often, `copies` near-copies of the first.
+
+        `elsewhere`: other districts, by the number of the post that speaks of them.
+        """
         start = (self.now - began).astimezone(UTC)
         ids: list[int] = []
         with self.db.transaction() as session:
@@ -115,7 +119,8 @@ class World:
                 )
                 ids.append(post_id)
                 copy = ids[0] if index >= len(texts) else None
-                judgements.append(_judgement(post_id, domain, district, copy, risk=2 if index == 0 else 0))
+                place = (elsewhere or {}).get(index, district)
+                judgements.append(_judgement(post_id, domain, place, copy, risk=2 if index == 0 else 0))
             save_judgements(session, judgements, self.now)
             for index, post_id in enumerate(ids):
                 add_post(

@@ -21,6 +21,7 @@ from console.evaluations import FORM, part_of
 from console.forms import Posted
 from console.render import page
 from console.rights import hidden, may_act, may_see
+from console.tiles import tiles_of
 from console.views.desk import propose
 from console.views.proposals import cards
 from console.words import STEPS
@@ -262,7 +263,8 @@ def _model(here: Visit, incident: queries.IncidentView) -> dict[str, Any]:
             "events": record,
             "answers": answers_of(incident, record),
             **replies.of_incident(here, session, incident, posts[:POSTS_SHOWN], record),
-            "places": places_of(posts[:POSTS_SHOWN]),
+            "places": (places := places_of(posts[:POSTS_SHOWN])),
+            "tiles": tiles_of(here.console.bundle.places, {name: rows[0][1] for name, rows in places}),
             **_proof(session, incident.id),
             "messages": messages,
             "clocks": [
