@@ -621,8 +621,8 @@ def _units(model: ReportModel, words: Words, c: Cells) -> Table:
             Column(_("部门"), wide=2.2),
             Column(_("件数（件）"), "count", 0.7),
             Column(_("系统评估"), wide=1.4),
-            Column(_("人工评估"), wide=2.8),
-            Column(_("事件"), wide=1.8),
+            Column(_("人工评估"), wide=2.5),
+            Column(_("事件"), wide=2.1),
         ),
         tuple(
             (
