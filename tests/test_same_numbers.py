@@ -18,6 +18,7 @@ from incidents import evaluation_runs, queries, report_runs
 from incidents.search import PostFilter, search_posts
 from incidents.session import Database
 from reports import accountability_job, evaluation_job
+from reports.accountability import build_accountability
 from reports.build import build_weekly
 from reports.layout import Edition
 from reports.model import ReportModel
@@ -216,3 +217,28 @@ def test_the_department_table_and_whose_time_it_was(town: World) -> None:
     assert {row.id: row.open for row in model.departments} == {
         row.id: by_id[row.id]["open"] for row in model.departments
     }
+
+
+def test_response_times_link_by_link(town: World) -> None:
+    """The page 问责 cuts the way more finely; the links that both tell are the same, and the first two together are the report's first."""
+    with town.db.reading() as session:
+        table = build_accountability(session, town.bundle, WEEK, town.now)
+    drawn = {one.part: one.took for one in table.links}
+    told = {row.id: row for row in weekly(town).links}
+    for link in ("detected_alerted", "alerted_acknowledged", "acknowledged_assigned"):
+        row, took = told[link], drawn[link]
+        assert (row.n, row.median, row.worst, row.worst_number) == (
+            took.n,
+            took.median,
+            took.worst,
+            took.worst_number,
+        )
+        assert row.n == 3
+    first = told["posted_detected"]
+    fetched, detected = drawn["posted_fetched"], drawn["fetched_detected"]
+    assert first.n == fetched.n == detected.n == 3
+    # every post of the invented weeks was fetched ten minutes after it
+    assert fetched.median == fetched.worst == 600
+    assert detected.median is not None
+    assert detected.worst is not None
+    assert (first.median, first.worst) == (600 + detected.median, 600 + detected.worst)
