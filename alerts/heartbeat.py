@@ -82,8 +82,7 @@ def write(desk: Desk, day: str) -> Message:
     errors = [finding for finding in troubles if finding.level == "error"]
     states = queries.count_by_state(desk.session)
     open_count = sum(states.get(str(state), 0) for state in OPEN_STATES)
-    running = clocks.open_deadlines(desk.session)
-    late = sum(clock.overdue(desk.now) for clock in running)
+    running, late = clocks.count_open(desk.session, desk.now)
     local = datetime.fromisoformat(day)
     shown = f"{local.day}/{local.month}" if say.english else f"{local.month}月{local.day}日"
     title = (
@@ -95,7 +94,7 @@ def write(desk: Desk, day: str) -> Message:
         say(
             "未办结事件{n}件，运行中的时限{clocks}个，其中已超时{late}个。",
             n=open_count,
-            clocks=len(running),
+            clocks=running,
             late=late,
         ),
         say("关注中的话题{n}个（未达告警条件）。", n=states.get("watching", 0)),

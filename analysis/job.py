@@ -408,6 +408,10 @@ class _Batch:
             decision = self.watch.decide(standing)
         if not decision.raised:
             return
+        if incident in self.clusterer.sketches:
+            # its name stays from now on: by all its posts, not by the first one of this batch
+            self._name(standing)
+            standing = judged.standings(self.session, [incident])[incident]
         graded, level = grading(self.session, standing, decision, live_categories(output), self.now)
         try:
             lifecycle.handle(
@@ -475,14 +479,18 @@ class _Batch:
 
     def _store_sketches(self) -> None:
         standings = judged.standings(self.session, sorted(self._titles))
-        for cluster, titles in sorted(self._titles.items()):
-            sketch, standing = self.clusterer.sketches[cluster], standings[cluster]
-            title, domain, district = standing.title, standing.domain, standing.district
-            if standing.state == "watching":  # once raised, its name stays
-                title = _best_title(sketch, [standing.title, *titles])
-                domain = _main_domain(judged.domains_of(self.session, cluster)) or domain
-                district = _main_area(sketch) or district
-            judgements.update_sketch(self.session, cluster, sketch.to_json(), title, domain, district)
+        for cluster in sorted(self._titles):
+            self._name(standings[cluster])
+
+    def _name(self, standing: judged.Standing) -> None:
+        """Keep the sketch of a cluster, and while it is watched what it is about by now."""
+        cluster, sketch = standing.id, self.clusterer.sketches[standing.id]
+        title, domain, district = standing.title, standing.domain, standing.district
+        if standing.state == "watching":  # once raised, its name stays
+            title = _best_title(sketch, [standing.title, *self._titles.get(cluster, [])])
+            domain = _main_domain(judged.domains_of(self.session, cluster)) or domain
+            district = _main_area(sketch) or district
+        judgements.update_sketch(self.session, cluster, sketch.to_json(), title, domain, district)
 
 
 class Watch:

@@ -195,14 +195,11 @@ def earliest_due(session: Session, incidents: Collection[int]) -> dict[int, date
     return {row[0]: row[1] for row in rows}
 
 
-def open_deadlines(session: Session) -> list[DeadlineView]:
-    """All open clocks, the most urgent first."""
-    return [
-        view_of(row)
-        for row in session.scalars(
-            select(Deadline).where(Deadline.state == "open").order_by(Deadline.due_at, Deadline.id)
-        )
-    ]
+def count_open(session: Session, now: datetime) -> tuple[int, int]:
+    """How many clocks are open, and how many of them have run out."""
+    late = func.count().filter(Deadline.due_at < now)
+    running, overdue = session.execute(select(func.count(), late).where(Deadline.state == "open")).one()
+    return running, overdue
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,13 @@ import json
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
@@ -37,10 +39,12 @@ from config.bundle import Bundle, load_bundle
 from incidents import judgements, posts, queries
 from incidents.beats import get_beat
 from incidents.migrate import upgrade
+from incidents.models import Judgement
 from incidents.posts import NewPost
 from incidents.session import Database
 
 AT = datetime(2026, 3, 10, 12, tzinfo=UTC)
+DAY = Path(__file__).parent.parent / "demo" / "day.yaml"
 WATCHED = frozenset({"housing", "schooling", "food_safety", "work_safety", "health"})
 POLICY = Policy(1.0, WATCHED)
 
@@ -233,6 +237,31 @@ def test_a_growing_matter_becomes_one_detected_incident(any_db: Database, bundle
         assert incident.domain == "housing"
         assert incident.posts == 6
         assert posts.count_unjudged(session) == 0
+
+
+def test_what_is_raised_in_its_first_batch_is_named_by_all_its_posts(db: Database, bundle: Bundle) -> None:
+    """The first post says only “又要延期” and is of no domain; those after it in the batch say what it is about."""
+    told = [one for one in yaml.safe_load(DAY.read_text("utf-8"))["posts"] if one[3] == "housing"][1:12]
+    items = [
+        replace(new_post(n, title, text, author=author), published_at=_at(clock), fetched_at=_at(clock))
+        for n, (clock, _, author, _, title, text) in enumerate(told)
+    ]
+    save(db, items)
+    summary = job.run(db, bundle, _at("13:00"))
+    assert len(summary.detected) == 1
+    with db.reading() as session:
+        incident = queries.get_incident(session, summary.detected[0])
+        history = queries.events_of(session, summary.detected[0])
+        first = session.get_one(Judgement, 1).domain
+    assert first == "none", "the trap is gone: choose another first post"
+    assert incident is not None
+    assert (incident.domain, incident.district) == ("housing", "槐荫区")
+    assert next(one for one in history if one.kind == "detected").payload["why"]["domain"] == incident.domain
+
+
+def _at(clock: str) -> datetime:
+    hour, minute = clock.split(":")
+    return AT.replace(hour=int(hour), minute=int(minute))
 
 
 def test_running_again_judges_and_doubles_nothing(db: Database, bundle: Bundle) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
@@ -17,6 +18,7 @@ from incidents import call_backs, evaluation_runs, queries, ratings
 from incidents.call_backs import COUNTS, Said
 from incidents.queries import IncidentView
 from incidents.ratings import ITEMS, RUBRIC
+from incidents.session import Session
 from incidents.states import Refused
 from spiders.redact import redact
 
@@ -53,16 +55,25 @@ def evaluation_page(
     )
 
 
-def _refused(here: Visit, number: str, refusal: Refused, failed: str, form: Posted) -> Response:
-    sentence = refusal.en if here.lang == "en" else refusal.zh
-    return show_incident(here, number, status=409, error=sentence, failed=failed, draft=form)
-
-
-def _allowed(here: Visit, number: str) -> IncidentView:
+def _act(
+    here: Visit,
+    number: str,
+    form: Posted,
+    enter: Callable[[Session, IncidentView], object],
+    failed: str,
+    done: str,
+) -> Response:
+    """What a reviewer enters about an incident; a refusal shows the page again with what was typed. `failed` names the form."""
     incident = find(here, number)
     if not may_review(here):
         raise Forbidden("您的角色不能执行此操作。")
-    return incident
+    try:
+        with here.console.db.transaction() as session:
+            enter(session, incident)
+    except Refused as refusal:
+        sentence = refusal.en if here.lang == "en" else refusal.zh
+        return show_incident(here, number, status=409, error=sentence, failed=failed, draft=form)
+    return RedirectResponse(f"/incidents/{incident.number}?done={done}#evaluation", 303)
 
 
 @router.post("/incidents/{number}/evaluation/rating")
@@ -70,24 +81,22 @@ def rate(
     number: str, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
 ) -> Response:
     """A named person's rating of this round; a second one replaces the first, which stays in the record."""
-    incident = _allowed(here, number)
-    try:
-        with here.console.db.transaction() as session:
-            ratings.rate(
-                session,
-                incident.id,
-                scores=_scores(form),
-                improper=form.get("improper") == "1",
-                points=[point for point in RUBRIC if form.get(f"point-{point}") == "1"],
-                note=redact(form.text("note")).text,
-                by=here.account.login,
-                name=here.account.display_name,
-                channel="console",
-                now=here.now,
-            )
-    except Refused as refusal:
-        return _refused(here, number, refusal, "rating", form)
-    return RedirectResponse(f"/incidents/{incident.number}?done=rated#evaluation", 303)
+
+    def enter(session: Session, incident: IncidentView) -> None:
+        ratings.rate(
+            session,
+            incident.id,
+            scores=_scores(form),
+            improper=form.get("improper") == "1",
+            points=[point for point in RUBRIC if form.get(f"point-{point}") == "1"],
+            note=redact(form.text("note")).text,
+            by=here.account.login,
+            name=here.account.display_name,
+            channel="console",
+            now=here.now,
+        )
+
+    return _act(here, number, form, enter, "rating", "rated")
 
 
 def _scores(form: Posted) -> dict[str, float]:
@@ -105,24 +114,20 @@ def call_back(
     number: str, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
 ) -> Response:
     """How many callers said what; one entry may be one caller."""
-    incident = _allowed(here, number)
-    key = form.text("key", 40)
-    try:
-        counts = {name: _count(form, name) for name in COUNTS}
-        with here.console.db.transaction() as session:
-            call_backs.enter(
-                session,
-                incident.id,
-                Said(**counts),
-                key=f"console:{key}",
-                note=redact(form.text("note", 500)).text,
-                by=here.account.login,
-                channel="console",
-                now=here.now,
-            )
-    except Refused as refusal:
-        return _refused(here, number, refusal, "call_back", form)
-    return RedirectResponse(f"/incidents/{incident.number}?done=called_back#evaluation", 303)
+
+    def enter(session: Session, incident: IncidentView) -> None:
+        call_backs.enter(
+            session,
+            incident.id,
+            Said(**{name: _count(form, name) for name in COUNTS}),
+            key=f"console:{form.text('key', 40)}",
+            note=redact(form.text("note", 500)).text,
+            by=here.account.login,
+            channel="console",
+            now=here.now,
+        )
+
+    return _act(here, number, form, enter, "call_back", "called_back")
 
 
 def _count(form: Posted, name: str) -> int:
@@ -139,18 +144,16 @@ def withdraw(
     number: str, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
 ) -> Response:
     """Take a wrong entry of call-backs back, with a reason."""
-    incident = _allowed(here, number)
-    try:
-        with here.console.db.transaction() as session:
-            call_backs.withdraw(
-                session,
-                incident.id,
-                form.text("entry", 80),
-                reason=redact(form.text("reason", 500)).text,
-                by=here.account.login,
-                channel="console",
-                now=here.now,
-            )
-    except Refused as refusal:
-        return _refused(here, number, refusal, "withdraw", form)
-    return RedirectResponse(f"/incidents/{incident.number}?done=call_withdrawn#evaluation", 303)
+
+    def enter(session: Session, incident: IncidentView) -> None:
+        call_backs.withdraw(
+            session,
+            incident.id,
+            form.text("entry", 80),
+            reason=redact(form.text("reason", 500)).text,
+            by=here.account.login,
+            channel="console",
+            now=here.now,
+        )
+
+    return _act(here, number, form, enter, "withdraw", "call_withdrawn")

@@ -161,6 +161,7 @@ def letter_page(letter_id: RowId, here: Annotated[Visit, Depends(member)]) -> Re
 def _act(
     here: Visit, letter_id: int, form: Posted, act: Callable[[Session, LetterView], object], done: str
 ) -> Response:
+    """Carry out what a form asks for; a refusal shows the page again with what was typed."""
     try:
         with here.console.db.transaction() as session:
             act(session, _find(here, session, letter_id))
@@ -224,19 +225,9 @@ def receive(
     letter_id: RowId, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
 ) -> Response:
     """The department, or supervision for it, enters that it was received."""
-    _need_party(here)
-
-    def act(session: Session, letter: LetterView) -> None:
-        letters.receive(
-            session,
-            letter.id,
-            person=form.text("person", 60),
-            by=here.account.login,
-            channel="console",
-            now=here.now,
-        )
-
-    return _act(here, letter_id, form, act, "letter_received")
+    return _by_party(
+        here, letter_id, form, letters.receive, "letter_received", person=form.text("person", 60)
+    )
 
 
 @router.post("/accountability/letters/{letter_id}/answer")
@@ -244,22 +235,18 @@ def answer(
     letter_id: RowId, here: Annotated[Visit, Depends(member)], form: Annotated[Posted, Depends(own_form)]
 ) -> Response:
     """The department, or supervision for it, enters the answer."""
-    _need_party(here)
-
-    def act(session: Session, letter: LetterView) -> None:
-        letters.answer(
-            session,
-            letter.id,
-            text=redact(form.text("text")).text,
-            url=form.text("url", 500),
-            by=here.account.login,
-            channel="console",
-            now=here.now,
-        )
-
-    return _act(here, letter_id, form, act, "letter_answered")
+    said = {"text": redact(form.text("text")).text, "url": form.text("url", 500)}
+    return _by_party(here, letter_id, form, letters.answer, "letter_answered", **said)
 
 
-def _need_party(here: Visit) -> None:
+def _by_party(
+    here: Visit, letter_id: int, form: Posted, enter: Callable[..., object], done: str, **said: str
+) -> Response:
+    """What the department, or supervision for it, enters about a letter that went out."""
     if here.account.role not in DECIDERS | {"department"}:
         raise Forbidden("您的角色不能执行此操作。")
+
+    def act(session: Session, letter: LetterView) -> None:
+        enter(session, letter.id, **said, by=here.account.login, channel="console", now=here.now)
+
+    return _act(here, letter_id, form, act, done)
