@@ -5,15 +5,14 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from incidents.migrate import upgrade
 from incidents.session import Database
-from tests.console_city import PEOPLE, people, served, settle
-from tests.console_world import AUDIT_KEY, PASSWORD, world
+from tests.console_city import people, served, settle
+from tests.console_stage import LAPTOP, PHONE, WIDE, Stage
+from tests.console_world import AUDIT_KEY, world
 
 FOLDER = Path(__file__).parent.parent / "docs" / "screenshots"
-WIDE, PHONE = {"width": 1366, "height": 768}, {"width": 390, "height": 844}
 #: name, role, address, window, colours, which part
 SHOTS: tuple[tuple[str, str, str, dict[str, int], str, str], ...] = (
     ("desk", "duty", "/?lang=zh", WIDE, "light", ""),
@@ -21,10 +20,12 @@ SHOTS: tuple[tuple[str, str, str, dict[str, int], str, str], ...] = (
     ("desk-phone", "duty", "/?lang=zh", PHONE, "light", ""),
     ("desk-night", "duty", "/?lang=zh&theme=dark", PHONE, "dark", ""),
     ("desk-large", "duty", "/?lang=zh&theme=auto&text=huge", WIDE, "light", ""),
+    ("menu", "supervisor", "/?lang=zh&text=normal", LAPTOP, "light", ".top nav details"),
     ("keys", "duty", "/?lang=zh&text=normal", WIDE, "light", "?"),
     ("merge", "supervisor", "/?lang=zh", WIDE, "light", "details.asked"),
     ("incident", "duty", "/incidents/{case}?lang=zh", WIDE, "light", ""),
     ("incident-phone", "duty", "/incidents/{case}?lang=zh", PHONE, "light", ""),
+    ("places", "duty", "/incidents/{case}?lang=zh", WIDE, "light", "#places"),
     ("answers", "leader", "/incidents/{told}?lang=zh", WIDE, "light", "#answers"),
     ("clerk", "department", "/?lang=zh", WIDE, "light", ""),
 )
@@ -54,30 +55,19 @@ def main(folder: Path) -> None:
         made = settle(town)
         numbers = {"case": made["canteen"].number, "told": made["fees"].number}
         with served(town) as address, sync_playwright() as play:
-            browser = play.chromium.launch(
-                executable_path="/usr/bin/chromium",
-                args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-            )
+            stage = Stage(town, made, address, play)
             for name, role, path, size, colours, part in SHOTS:
-                look: dict[str, Any] = {"viewport": size, "color_scheme": colours}
-                page = browser.new_context(**look).new_page()
-                page.goto(f"{address}/login")
-                page.fill("[name=login]", PEOPLE[role])
-                page.fill("[name=password]", PASSWORD)
-                page.click("form button.main")
-                page.goto(address + path.format(**numbers))
-                page.wait_for_load_state("load")
-                if part == "?":
-                    page.keyboard.press("?")
-                elif part:
-                    place_of = page.locator(part).first
-                    if part.startswith("details"):
-                        place_of.locator("summary").click()
-                    place_of.scroll_into_view_if_needed()
-                page.screenshot(path=folder / f"{name}.png")
-                shrink(folder / f"{name}.png")
-                page.context.close()
-            browser.close()
+                with stage.open(role, path.format(**numbers), size, color_scheme=colours) as page:
+                    page.wait_for_load_state("load")
+                    if part == "?":
+                        page.keyboard.press("?")
+                    elif "details" in part:
+                        page.locator(f"{part} summary").first.click()
+                    if part not in ("", "?"):
+                        page.locator(part).first.scroll_into_view_if_needed()
+                    page.screenshot(path=folder / f"{name}.png")
+                    shrink(folder / f"{name}.png")
+            stage.close()
         db.close()
 
 
