@@ -367,6 +367,7 @@ WHY = {
     "where": "地点判断",
     "domain": "领域",
     "watched": "重点领域",
+    "level_proposed": "等级由系统拟定",
     "split_from": "拆分自",
 }
 #: the jobs of the scheduler and other parts that give a sign of life
