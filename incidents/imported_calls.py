@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
-from sqlalchemy import and_, delete, or_, select
+from sqlalchemy import and_, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from incidents import call_backs, judged
@@ -21,15 +21,16 @@ from incidents.chunks import chunks
 from incidents.models import ImportedCall, Incident, IncidentEvent, IncidentPost, Post
 from incidents.states import State
 
-SOLVED = ("solved", "unsolved", "unknown")
-SATISFIED = ("satisfied", "basically", "dissatisfied")
+#: calls that are counted in one transaction, so that nobody waits long for the writer
+AT_ONCE = 2000
 #: so long after its closing an incident still takes in what exports say of its callers
 LATE = timedelta(days=90)
 
 
 @dataclass(frozen=True)
 class GivenCall:
-    """What an export says of one caller: a word of SOLVED, one of SATISFIED ("": nothing), and when the call was made, if it says so."""
+    """What an export says of one caller: solved, unsolved or unknown; satisfied, basically or dissatisfied ("": nothing);
+    and when the call was made, if it says so."""
 
     solved: str = ""
     satisfied: str = ""
@@ -146,27 +147,34 @@ def _counted(session: Session, posts: Sequence[int]) -> set[int]:
     return found
 
 
-def settle(session: Session, now: datetime, zone: tzinfo) -> int:
-    """Count what waits, in the caller's transaction; returns how many entries were written. `zone` says where a day begins."""
+def settle(session: Session, now: datetime, zone: tzinfo, limit: int = AT_ONCE) -> tuple[int, int]:
+    """Count what waits, at most `limit` calls, in the caller's transaction; returns how many calls found their place and how
+    many entries were written. `zone` says where a day begins."""
+    places = waiting(session, now)
+    # calls of one incident together, so that its entries are written once
+    chosen = sorted(places, key=lambda post: (places[post] or 0, post))[:limit]
     touched: dict[tuple[int, str], None] = {}
-    starts: dict[int, list[tuple[int, datetime]]] = {}
-    for post_id, holder in sorted(waiting(session, now).items()):
-        row = session.get_one(ImportedCall, post_id)
-        if row.incident_id is not None:
-            touched[row.incident_id, row.entry] = None
-        if holder is None:
-            row.incident_id, row.holder_id, row.entry, row.counted = None, None, "", False
-            continue
-        target = judged.root_of(session, holder)
-        if target not in starts:
-            starts[target] = _rounds(session, target)
-        row.round = max((number for number, since in starts[target] if since <= row.called_at), default=1)
-        row.source_id = session.scalars(select(Post.source_id).where(Post.id == post_id)).one()
-        row.entry = _key(row.source_id, row.round, row.called_at.astimezone(zone).strftime("%Y-%m-%d"))
-        row.incident_id, row.holder_id, row.counted = target, holder, True
-        touched[target, row.entry] = None
+    roots: dict[int, tuple[int, list[tuple[int, datetime]]]] = {}
+    for chunk in chunks(chosen):
+        query = select(ImportedCall, Post.source_id).join(Post, Post.id == ImportedCall.post_id)
+        for row, source in session.execute(query.where(ImportedCall.post_id.in_(chunk))).all():
+            holder = places[row.post_id]
+            if row.incident_id is not None:
+                touched[row.incident_id, row.entry] = None
+            if holder is None:
+                row.incident_id, row.holder_id, row.entry, row.counted = None, None, "", False
+                continue
+            if holder not in roots:
+                root = judged.root_of(session, holder)
+                roots[holder] = root, _rounds(session, root)
+            target, starts = roots[holder]
+            row.round = max((number for number, since in starts if since <= row.called_at), default=1)
+            row.entry = _key(source, row.round, row.called_at.astimezone(zone).strftime("%Y-%m-%d"))
+            row.source_id, row.incident_id, row.holder_id, row.counted = source, target, holder, True
+            touched[target, row.entry] = None
     session.flush()
-    return sum(_write(session, incident_id, entry, now) for incident_id, entry in touched)
+    written = sum(_write(session, incident_id, entry, now) for incident_id, entry in touched)
+    return len(chosen), written
 
 
 def _rounds(session: Session, incident_id: int) -> list[tuple[int, datetime]]:
@@ -183,18 +191,23 @@ def _key(source: str, round_: int, day: str) -> str:
 
 def _write(session: Session, incident_id: int, entry: str, now: datetime) -> bool:
     """Write one entry as its rows give it; False when it says so already or a person withdrew it."""
-    query = select(ImportedCall).where(ImportedCall.incident_id == incident_id, ImportedCall.entry == entry)
-    rows = list(session.scalars(query))
-    words = [word for row in rows for word in (row.solved, row.satisfied) if word]
-    said = Said(**{name: words.count(name) for name in (*SOLVED, *SATISFIED)})
+    mine = (ImportedCall.incident_id == incident_id, ImportedCall.entry == entry)
+    counts: dict[str, int] = {}
+    for column in (ImportedCall.solved, ImportedCall.satisfied):
+        found = session.execute(select(column, func.count()).where(*mine, column != "").group_by(column))
+        counts |= {row[0]: row[1] for row in found}
+    made = select(
+        func.max(ImportedCall.called_at), func.max(ImportedCall.source_id), func.max(ImportedCall.round)
+    )
+    latest, source, round_ = session.execute(made.where(*mine)).one()
     return call_backs.enter_imported(
         session,
         incident_id,
-        said,
+        Said(**counts),
         key=entry,
-        source=rows[0].source_id if rows else "",
-        round_=rows[0].round if rows else 0,
-        made_at=max((row.called_at for row in rows), default=now),
+        source=source or "",
+        round_=round_ or 0,
+        made_at=latest or now,
         now=now,
     )
 

@@ -77,8 +77,12 @@ def _count_calls(db: Database, bundle: Bundle, now: datetime) -> int:
     with db.reading() as session:
         if not imported_calls.waiting(session, now):
             return 0
-    with db.transaction() as session:
-        return imported_calls.settle(session, now, ZoneInfo(bundle.settings.city.timezone))
+    written, moved = 0, imported_calls.AT_ONCE
+    while moved >= imported_calls.AT_ONCE:
+        with db.transaction() as session:
+            moved, entries = imported_calls.settle(session, now, ZoneInfo(bundle.settings.city.timezone))
+        written += entries
+    return written
 
 
 def stored_case(session: Session, number: str) -> CaseEvaluation | None:

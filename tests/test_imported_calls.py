@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select, text
@@ -80,7 +81,7 @@ def answered(town: World, title: str = "暖气不热") -> IncidentView:
 
 def settle(town: World) -> int:
     with town.db.transaction() as session:
-        return imported_calls.settle(session, town.now, ZONE)
+        return imported_calls.settle(session, town.now, ZONE)[1]
 
 
 def entries(town: World, incident: IncidentView) -> tuple[Entry, ...]:
@@ -253,6 +254,26 @@ def test_a_merged_incident_is_counted_in_its_parent_until_it_stands_alone(
     assert (total(town, parent), total(town, child)) == (Said(), Said())
     with town.db.reading() as session:
         assert [str(one) for one in rebuild.differences(session)] == []
+
+
+def test_many_calls_are_counted_in_short_turns_and_to_the_end(
+    town: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imported_calls, "AT_ONCE", 2)
+    turns: list[int] = []
+    settle_all = imported_calls.settle
+
+    def few(session: Any, now: Any, zone: Any) -> tuple[int, int]:
+        turns.append(1)
+        return settle_all(session, now, zone, 2)
+
+    monkeypatch.setattr(imported_calls, "settle", few)
+    incident = answered(town)
+    take(town, export(tmp_path, *["是,满意,2026-11-24 09:00"] * 7))
+    hold(town, incident, *(f"G{n}" for n in range(1, 8)))
+    job.run_due(town.db, town.bundle, town.now)
+    assert len(turns) == 4
+    assert total(town, incident) == Said(solved=7, satisfied=7)
 
 
 def test_what_a_person_withdrew_stays_withdrawn(town: World, tmp_path: Path) -> None:
