@@ -215,6 +215,68 @@ def test_departments_equal_a_recount_by_sql(town: World, played: tuple[IncidentV
     assert open_one.number in row.numbers
 
 
+def test_what_answers_and_promises_are_worth_equals_a_recount_by_sql(
+    town: World, played: tuple[IncidentView, IncidentView]
+) -> None:
+    open_one, secret = played
+    bounds = {"since": "2026-11-22 16:00:00.000000", "until": "2026-11-29 16:00:00.000000"}
+    promised = """INSERT INTO promise (incident_id, key, answer, department, text, made_at, due_at, state, decided_by, link, note)
+                  VALUES (:id, :key, 'one', 'education', '承诺', :made, :due, :state, 'lin', '', '')"""
+    with town.db.engine.begin() as connection:
+        connection.execute(
+            text(
+                """UPDATE reply_reading SET elements = :elements, citations = 0, figures = 1, courtesy = 0, template_of = 6
+                   WHERE incident_id = :id"""
+            ),
+            {
+                "id": secret.id,
+                "elements": json.dumps({name: n < 3 for n, name in enumerate(ELEMENTS)}),
+            },
+        )
+        for key, state, due in (
+            ("kept", "kept", "2026-11-25"),
+            ("broken", "broken", "2026-11-26"),
+            ("silent", "open", "2026-11-27"),  # its day passed, and nobody said anything
+            ("also", "kept", "2026-11-28"),
+            ("later", "open", "2026-12-05"),  # not due in this week
+            ("proposed", "proposed", "2026-11-26"),  # nobody confirmed that it is one
+        ):
+            given = {"id": open_one.id, "key": key, "state": state, "made": bounds["since"]}
+            connection.execute(text(promised), given | {"due": f"{due} 04:00:00.000000"})
+    part = weekly(town).evaluation
+    assert part is not None
+    row = next(row for row in part.rows if row.department == "education" and not row.domain)
+    value = {i.id: (i.value, i.n) for i in row.indicators}
+    recounts = {
+        # one answer to each matter here: elements that stand in it, of eight
+        "F": "SELECT avg(share) FROM (SELECT avg(e.value) AS share FROM reply_reading r, json_each(r.elements) e GROUP BY r.incident_id)",
+        "E": "SELECT avg(min(1.0, (citations + figures) / 3.0)) FROM reply_reading",
+        "A": """SELECT avg(max(0, 1 - 0.4 * buck_passing - 0.3 * (template_of >= 5) - 0.4 * blame - 0.1 * (1 - courtesy)))
+                FROM reply_reading""",
+        "U": """SELECT 1.0 * sum(state = 'kept') / count(*) FROM promise
+                WHERE state IN ('kept', 'broken', 'open') AND due_at >= :since AND due_at < :until""",
+    }
+    for id_, statement in recounts.items():
+        asked = bounds if ":since" in statement else {}
+        assert value[id_][0] == pytest.approx(one(town, statement, **asked), abs=1e-4), id_
+    assert {id_: value[id_][1] for id_ in recounts} == {"F": 2, "E": 2, "A": 2, "U": 4}
+    assert value["U"][0] == 0.5
+    # the share of negative posts in the day before an answer, and from the first day after it to the third
+    share = """SELECT 1.0 * sum(j.tone = 'neg') / count(*) FROM post p JOIN incident_post i ON i.post_id = p.id
+               JOIN judgement j ON j.post_id = p.id WHERE i.incident_id = :id
+               AND julianday(p.published_at) >= julianday(:at) + :a / 24.0 AND julianday(p.published_at) < julianday(:at) + :b / 24.0"""
+    answered_at = one(
+        town,
+        "SELECT occurred_at FROM incident_event WHERE kind = 'responded' AND incident_id = :id",
+        id=open_one.id,
+    )
+    before, after = (
+        one(town, share, id=open_one.id, at=answered_at, a=a, b=b) for a, b in ((-24, 0), (24, 72))
+    )
+    wanted = min(1.0, max(0.0, 0.5 + 0.5 * (before - after) / max(before, 0.05)))
+    assert value["O"] == (pytest.approx(wanted, abs=1e-4), 1)
+
+
 def test_talk_after_answers_equals_a_recount_by_sql(
     town: World, played: tuple[IncidentView, IncidentView]
 ) -> None:
