@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from config.bundle import Bundle, load_bundle
+from incidents import hot_verdicts
 from incidents.judgements import add_post, save_judgements
 from incidents.posts import NewPost, save_posts
 from incidents.session import Database
@@ -503,3 +504,67 @@ def test_posts_of_incidents_and_of_the_week_before_equal_a_recount(ledger: Ledge
     )
     assert (model.volume.judged_before, model.volume.negative_before) == (judged_before, negative_before)
     assert judged_before > negative_before > 0
+
+
+def test_what_the_hot_lists_knew_equals_a_recount(ledger: Ledger, bundle: Bundle) -> None:
+    early = ledger.matter(MONDAY + timedelta(hours=2))
+    late = ledger.matter(MONDAY + timedelta(hours=40))
+    hour = timedelta(hours=1)
+    titles = [  # when it was first seen, title, domain, elsewhere, incident
+        (10 * hour, "食堂午餐后呕吐", "food_safety", False, early.id),
+        (
+            11 * hour,
+            "某食堂午餐后多名学生呕吐",
+            "food_safety",
+            False,
+            early.id,
+        ),  # the same matter on another list
+        (12 * hour, "某小区停暖", "housing", False, late.id),
+        (13 * hour, "插班名额不公开", "schooling", False, None),
+        (14 * hour, "学区划分引热议", "schooling", False, None),
+        (15 * hour, "某歌手办演唱会", "other", False, None),  # nothing that is watched
+        (16 * hour, "外地小区停暖", "housing", True, None),  # names the city, happens elsewhere
+        (17 * hour, "新歌发布", "schooling", False, None),
+        (-10 * hour, "上周的事", "housing", False, early.id),  # not of this week
+    ]
+    insert = """INSERT INTO hot_title (source_id, external_id, list_name, title, text, url, first_seen_at, last_seen_at, best_rank,
+                  sightings, domain, domain_score, districts, places, model_version, elsewhere, incident_id, score, matched_at)
+                VALUES ('list', :id, '', :title, '', '', :at, :at, 3, 1, :domain, 0.9, '[]', '[]', 'm', :elsewhere, :incident, 0.8, :at)"""
+    with ledger.db.transaction() as session:
+        for number, (offset, title, domain, elsewhere, incident) in enumerate(titles):
+            at = (MONDAY + offset).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+            given = {"id": str(number), "title": title, "at": at, "domain": domain, "elsewhere": elsewhere}
+            session.execute(text(insert), given | {"incident": incident})
+        said = {"学区划分引热议": "missed", "新歌发布": "not_ours"}
+        for id_, title in session.execute(text("SELECT id, title FROM hot_title")).all():
+            if title in said:
+                hot_verdicts.decide(
+                    session,
+                    id_,
+                    said[title],
+                    number="",
+                    actor="lin",
+                    channel="console",
+                    now=MONDAY + 30 * hour,
+                )
+    found = weekly(ledger, bundle).hot
+    assert found is not None
+    recount = rows(
+        ledger,
+        """SELECT outcome, count(DISTINCT matter) FROM (
+             SELECT coalesce(i.id, t.title) AS matter,
+                    CASE WHEN v.verdict = 'missed' THEN 'missed'
+                         WHEN i.id IS NULL THEN 'open'
+                         WHEN i.detected_at <= t.first_seen_at THEN 'before' ELSE 'after' END AS outcome
+             FROM hot_title t LEFT JOIN incident i ON i.id = t.incident_id LEFT JOIN hot_verdict v ON v.title_id = t.id
+             WHERE t.first_seen_at >= :since AND t.first_seen_at < :until AND coalesce(v.verdict, '') <> 'not_ours'
+               AND (v.verdict IS NOT NULL OR (NOT t.elsewhere AND t.domain IN ('schooling', 'housing', 'food_safety'))))
+           GROUP BY outcome ORDER BY outcome""",
+        **SPAN,
+    )
+    assert recount == [("after", 1), ("before", 1), ("missed", 1), ("open", 1)]
+    assert [(name, getattr(found, name)) for name in ("after", "before", "missed", "open")] == recount
+    assert (found.n, found.unraised) == (sum(n for _, n in recount), 0)
+    assert {(line.title, line.outcome) for line in found.misses} == {
+        ("某小区停暖", "after"), ("插班名额不公开", "open"), ("学区划分引热议", "missed")
+    }  # fmt: skip
