@@ -7,7 +7,6 @@ that the outcome of the earlier try is unknown (`attempts` > 0) and looks before
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +23,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    union,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -351,13 +351,14 @@ def used(session: Session, robots: Sequence[str], since: datetime, now: datetime
     )
     row = select(Outbox.id, Outbox.robot).where(Outbox.bundled_in.is_(None))
     # two questions, each with its index: one with OR reads all that a robot was ever sent, and so does one for the open
-    # messages of a robot, whose index a database without statistics prefers
-    of = (
+    # messages of a robot, whose index a database without statistics prefers. Asked in one statement: what another process
+    # sends between two would be open no more and not sent yet
+    both = union(
         row.where(Outbox.robot.in_(robots), Outbox.sent_at > since),
         row.where(Outbox.state.in_(_OPEN), may_have_left),
-    )
-    found = {(id_, robot) for query in of for id_, robot in session.execute(query)}
-    return Counter(robot for _, robot in found if robot in robots)
+    ).subquery()
+    counts = session.execute(select(both.c.robot, func.count()).group_by(both.c.robot))
+    return {robot: number for robot, number in counts if robot in robots}
 
 
 @dataclass(frozen=True)
