@@ -46,6 +46,21 @@ def _png(figure: Figure) -> bytes:
     return target.getvalue()
 
 
+def _legend(axes: Axes, columns: int, handle: float = 1.4) -> None:
+    """The names of what is drawn, in one row above the chart; `handle` is the length of a sample in letters."""
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.01, 1.0),
+        ncols=columns,
+        frameon=False,
+        prop=_font(11.5),
+        handlelength=handle,
+        columnspacing=1.3,
+        handletextpad=0.5,
+        borderpad=0.2,
+    )
+
+
 def _letter(axes: Axes, size: float) -> None:
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         label.set_fontproperties(_font(size))
@@ -117,17 +132,7 @@ def days_chart(
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.grid(axis="y", color=_GRID, linewidth=0.7)
     _letter(axes, 11)
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(-0.01, 1.0),
-        ncols=5,
-        frameon=False,
-        prop=_font(11.5),
-        handlelength=1.4,
-        columnspacing=1.3,
-        handletextpad=0.5,
-        borderpad=0.2,
-    )
+    _legend(axes, 5)
     return _png(figure)
 
 
@@ -160,17 +165,7 @@ def answer_chart(
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.grid(axis="y", color=_GRID, linewidth=0.7)
     _letter(axes, 11)
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(-0.01, 1.0),
-        ncols=3,
-        frameon=False,
-        prop=_font(11.5),
-        handlelength=1.8,
-        columnspacing=1.3,
-        handletextpad=0.5,
-        borderpad=0.2,
-    )
+    _legend(axes, 3, 1.8)
     return _png(figure)
 
 
@@ -221,17 +216,7 @@ def changes_chart(
     axes.set_xticks(ticks, [f"{tick:+.0%}".replace("-", "−") if tick else "0" for tick in ticks])
     axes.grid(axis="x", color=_GRID, linewidth=0.7)
     _letter(axes, 11)
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(-0.01, 1.0),
-        ncols=2,
-        frameon=False,
-        prop=_font(11.5),
-        handlelength=1.4,
-        columnspacing=1.3,
-        handletextpad=0.5,
-        borderpad=0.2,
-    )
+    _legend(axes, 2)
     return _png(figure)
 
 
@@ -284,15 +269,5 @@ def pairs_chart(
     axes.spines["left"].set_visible(True)
     axes.spines["left"].set_color(_OLD)
     _letter(axes, 11.5)
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(-0.01, 1.0),
-        ncols=2,
-        frameon=False,
-        prop=_font(11.5),
-        handlelength=1.4,
-        columnspacing=1.3,
-        handletextpad=0.5,
-        borderpad=0.2,
-    )
+    _legend(axes, 2)
     return _png(figure)

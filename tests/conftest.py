@@ -43,6 +43,21 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def two_weeks_file(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The invented two weeks of tests.fakes.week, played once; tests copy the file."""
+    from tests.fakes.week import two_weeks  # loads the whole product
+
+    path = tmp_path_factory.mktemp("weeks") / "played.db"
+    shutil.copyfile(migrated_sqlite, path)
+    database = Database(f"sqlite:///{path}", audit_key=AUDIT_KEY)
+    two_weeks(database)
+    with database.engine.connect() as connection:
+        connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+    database.close()
+    return path
+
+
 @pytest.fixture
 def sqlite_db(migrated_sqlite: Path, tmp_path: Path) -> Iterator[Database]:
     """A migrated, empty SQLite database of this test's own."""

@@ -30,7 +30,7 @@ from reports.period import Kind, Length, PeriodError, last_whole, name_of, perio
 from reports.render import render
 from reports.special import build_special, run_special
 from tests.conftest import AUDIT_KEY
-from tests.fakes.week import MONDAY, at, bundle_in, two_weeks, utc
+from tests.fakes.week import MONDAY, at, bundle_in, utc
 
 KEYS = Keys.derive(b"a secret that opens nothing at all")
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -38,22 +38,10 @@ NUMBER = "QS-2026-000008"
 DECEMBER = datetime(2026, 12, 3, 9, tzinfo=ZONE)
 
 
-@pytest.fixture(scope="module")
-def played(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("kinds") / "played.db"
-    shutil.copyfile(migrated_sqlite, path)
-    database = Database(f"sqlite:///{path}", audit_key=AUDIT_KEY)
-    two_weeks(database)
-    with database.engine.connect() as connection:
-        connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
-    database.close()
-    return path
-
-
 @pytest.fixture
-def town(played: Path, tmp_path: Path) -> Iterator[Database]:
+def town(two_weeks_file: Path, tmp_path: Path) -> Iterator[Database]:
     path = tmp_path / "town.db"
-    shutil.copyfile(played, path)
+    shutil.copyfile(two_weeks_file, path)
     database = Database(f"sqlite:///{path}", audit_key=AUDIT_KEY)
     yield database
     database.close()

@@ -26,27 +26,15 @@ from reports.render import render
 from reports.special import build_special
 from tests.conftest import AUDIT_KEY
 from tests.console_world import World, client, world
-from tests.fakes.week import MONDAY, WEEK, ZONE, at, two_weeks
+from tests.fakes.week import MONDAY, WEEK, ZONE, at
 
 #: the incident of the two weeks with most posts, answered and watched for three days
 BIG = "QS-2026-000004"
 
 
-@pytest.fixture(scope="module")
-def played(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("same") / "played.db"
-    shutil.copyfile(migrated_sqlite, path)
-    database = Database(f"sqlite:///{path}", audit_key=AUDIT_KEY)
-    two_weeks(database)
-    with database.engine.connect() as connection:
-        connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
-    database.close()
-    return path
-
-
 @pytest.fixture
-def town(played: Path, tmp_path: Path) -> Iterator[World]:
-    shutil.copyfile(played, tmp_path / "town.db")
+def town(two_weeks_file: Path, tmp_path: Path) -> Iterator[World]:
+    shutil.copyfile(two_weeks_file, tmp_path / "town.db")
     database = Database(f"sqlite:///{tmp_path / 'town.db'}", audit_key=AUDIT_KEY)
     made = world(database, tmp_path)
     made.now = MONDAY

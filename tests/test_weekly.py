@@ -36,23 +36,10 @@ SINCE, UNTIL = utc(at(16, "00:00")), utc(at(23, "00:00"))
 BEFORE = utc(at(9, "00:00"))
 
 
-@pytest.fixture(scope="module")
-def played(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The invented two weeks, played once; tests copy the file."""
-    path = tmp_path_factory.mktemp("weekly") / "played.db"
-    shutil.copyfile(migrated_sqlite, path)
-    database = Database(f"sqlite:///{path}", audit_key=AUDIT_KEY)
-    two_weeks(database)
-    with database.engine.connect() as connection:
-        connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
-    database.close()
-    return path
-
-
 @pytest.fixture
-def town(played: Path, tmp_path: Path) -> Iterator[Database]:
+def town(two_weeks_file: Path, tmp_path: Path) -> Iterator[Database]:
     path = tmp_path / "town.db"
-    shutil.copyfile(played, path)
+    shutil.copyfile(two_weeks_file, path)
     database = Database(f"sqlite:///{path}", audit_key=AUDIT_KEY)
     yield database
     database.close()
